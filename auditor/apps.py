@@ -1,0 +1,7 @@
+from django.apps import AppConfig
+
+
+class AuditorConfig(AppConfig):
+    """What wallets read: serializers and audit endpoints."""
+
+    name = "auditor"

@@ -1,0 +1,101 @@
+"""Reading, locking and writing the engine's accounts set-wise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from ledger.engine import Account, Key, Owner
+from ledger.fields import split_hashes
+from ledger.sql import fetch, join, write
+from nocust.merkle import Peaks
+
+AVAILABLE = "(a.opening + a.deposited + a.gained + a.received - a.spent - a.withdrawn)"
+
+
+def lock_wallets(wallets: Sequence[int]) -> None:
+    """Hold the wallets, given in ascending order, until the transaction ends. One order for the whole system, so
+    that nobody waits for somebody who waits for them."""
+    fetch(
+        "SELECT id FROM ledger_wallet WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [list(wallets)]
+    )
+
+
+def load_accounts(owners: Mapping[int, Owner], eons: Iterable[int], latest: int) -> dict[Key, Account]:
+    """The accounts of all `owners` in all `eons`, and those in the eons after where they exist. An account that
+    does not exist yet opens with what the wallet had at the end of the eon before."""
+    wanted = sorted(eons)
+    wallets = sorted(owners)
+    read = sorted({eon for known in wanted for eon in (known, known + 1) if eon <= latest})
+    rows = fetch(
+        "SELECT wallet_id, eon_number, opening, deposited, withdrawn, spent, gained, received, passive_marker,"
+        " set_size, set_peaks, tail, active_state_id FROM ledger_account"
+        " WHERE eon_number = ANY(%s) AND wallet_id = ANY(%s)",
+        [read, wallets],
+    )
+    accounts: dict[Key, Account] = {}
+    for wallet, eon, *amounts, size, peaks, tail, state in rows:
+        opening, deposited, withdrawn, spent, gained, received, marker = map(int, amounts)
+        accounts[wallet, eon] = Account(
+            owner=owners[wallet],
+            eon=eon,
+            opening=opening,
+            deposited=deposited,
+            withdrawn=withdrawn,
+            spent=spent,
+            gained=gained,
+            received=received,
+            passive_marker=marker,
+            closed=Peaks(size, tuple(split_hashes(peaks))),
+            tail=None if tail is None else bytes(tail),
+            active_state=state,
+        )
+    for eon in wanted:
+        missing = [wallet for wallet in wallets if (wallet, eon) not in accounts]
+        for wallet, opening in _openings(missing, eon).items():
+            accounts[wallet, eon] = Account(owner=owners[wallet], eon=eon, opening=opening)
+    return accounts
+
+
+def _openings(wallets: Sequence[int], eon: int) -> dict[int, int]:
+    if not wallets:
+        return {}
+    rows = fetch(
+        f"SELECT w.id, COALESCE({AVAILABLE}, x.right - x.left, 0) FROM unnest(%s::bigint[]) w(id)"  # noqa: S608
+        " LEFT JOIN ledger_account a ON a.wallet_id = w.id AND a.eon_number = %s"
+        " LEFT JOIN ledger_exclusivebalanceallotment x ON x.wallet_id = w.id AND x.eon_number = %s",
+        [list(wallets), eon - 1, eon - 1],
+    )
+    return {wallet: int(opening) for wallet, opening in rows}
+
+
+def save_accounts(changed: Mapping[Key, Account], newest_state: Mapping[Key, int]) -> None:
+    """Insert or update the accounts; `newest_state` names the active states written for them in this batch."""
+    rows = []
+    for key in sorted(changed):
+        account = changed[key]
+        rows.append(
+            (
+                *key,
+                account.opening,
+                account.deposited,
+                account.withdrawn,
+                account.spent,
+                account.gained,
+                account.received,
+                account.passive_marker,
+                account.closed.size,
+                join(account.closed.hashes),
+                account.tail,
+                newest_state.get(key, account.active_state),
+            )
+        )
+    write(
+        "INSERT INTO ledger_account (wallet_id, eon_number, opening, deposited, withdrawn, spent, gained, received,"
+        " passive_marker, set_size, set_peaks, tail, active_state_id) VALUES %s"
+        " ON CONFLICT (eon_number, wallet_id) DO UPDATE SET opening = EXCLUDED.opening,"
+        " deposited = EXCLUDED.deposited, withdrawn = EXCLUDED.withdrawn, spent = EXCLUDED.spent,"
+        " gained = EXCLUDED.gained, received = EXCLUDED.received, passive_marker = EXCLUDED.passive_marker,"
+        " set_size = EXCLUDED.set_size, set_peaks = EXCLUDED.set_peaks, tail = EXCLUDED.tail,"
+        " active_state_id = EXCLUDED.active_state_id",
+        rows,
+    )

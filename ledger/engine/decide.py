@@ -1,0 +1,128 @@
+"""What a command causes: an event, or a refusal."""
+
+from __future__ import annotations
+
+from ledger.engine.accounts import Account, Accounts
+from ledger.engine.commands import CancelWithdrawal, Command, Deposit, RequestWithdrawal, Transfer
+from ledger.engine.events import (
+    Deposited,
+    Event,
+    Refusal,
+    Transferred,
+    WithdrawalCancelled,
+    WithdrawalRequested,
+)
+from ledger.engine.rules import Facts, Rules
+from nocust.encoding import MAX_UINT256
+from nocust.leaves import OPEN_POSITION, transfer_leaf
+from nocust.messages import active_state_hash
+from nocust.signatures import is_valid
+
+
+def decide(accounts: Accounts, command: Command, facts: Facts, rules: Rules) -> Event | Refusal:
+    """The event that `command` causes on `accounts`, or why it causes none. Raises ValueError for a fact of the
+    chain that contradicts the ledger (an eon that is closed, more cancelled than was requested)."""
+    if isinstance(command, Transfer):
+        return _decide_transfer(accounts, command, facts, rules)
+    return _chain_effect(command, facts)
+
+
+def _chain_effect(command: Deposit | RequestWithdrawal | CancelWithdrawal, facts: Facts) -> Event:
+    if command.eon in facts.closed:
+        raise ValueError(f"the ledger of eon {command.eon} is closed")
+    if isinstance(command, Deposit):
+        return Deposited(command.owner, command.eon, command.amount)
+    if isinstance(command, RequestWithdrawal):
+        return WithdrawalRequested(command.owner, command.eon, command.amount)
+    return WithdrawalCancelled(command.owner, command.eon, command.amount)
+
+
+def _decide_transfer(accounts: Accounts, command: Transfer, facts: Facts, rules: Rules) -> Transferred | Refusal:
+    if facts.halted:
+        return Refusal("CHAIN_HALTED")
+    if command.eon != facts.eon or command.eon in facts.closed:
+        return Refusal("EON_NUMBER_OUT_OF_SYNC", f"the latest eon is {facts.eon}")
+    if command.sender.wallet == command.recipient.wallet:
+        return Refusal("DEBIT_CREDIT_WALLET_ADDRESS_MATCH")
+    if command.sender.token != command.recipient.token:
+        return Refusal("DEBIT_CREDIT_TOKEN_ADDRESS_MISMATCH")
+    if (command.sender.wallet, command.eon, command.nonce) in facts.used_nonces:
+        return Refusal("unique", "The sender has used this nonce in this eon already.")
+    sender = accounts[command.sender.wallet, command.eon]
+    recipient = accounts[command.recipient.wallet, command.eon]
+    return (
+        _service_level(command, sender, recipient, rules)
+        or _funds(command, sender, recipient, facts)
+        or _signed_transfer(command, sender, recipient, rules)
+    )
+
+
+def _service_level(
+    command: Transfer, sender: Account, recipient: Account, rules: Rules
+) -> Refusal | None:
+    """Each side's entries in its own set are limited unless it, or the other side, is exempt."""
+    addresses = {command.sender.address, command.recipient.address}
+    if addresses & rules.exempt:
+        return None
+    if sender.set_size >= rules.sla_threshold and not command.sender_subscribed:
+        return Refusal("DEBIT_WALLET_EXCEEDED_SLA", f"{sender.set_size} transactions in this eon")
+    if recipient.set_size > rules.sla_threshold and not command.recipient_subscribed:
+        return Refusal("CREDIT_WALLET_EXCEEDED_SLA", f"{recipient.set_size} transactions in this eon")
+    return None
+
+
+def _funds(command: Transfer, sender: Account, recipient: Account, facts: Facts) -> Refusal | None:
+    spendable = sender.available - facts.reserved.get(command.sender.wallet, 0)
+    if command.amount > spendable:
+        return Refusal("DEBIT_WALLET_OVERSPENDING", f"{command.amount} of {max(spendable, 0)}")
+    if command.marker > spendable - command.amount:
+        return Refusal(
+            "DEBIT_WALLET_BALANCE_MARKER_EXCEED_BALANCE",
+            f"{command.marker} claimed, {spendable - command.amount} would be left",
+        )
+    if recipient.received + command.amount > MAX_UINT256 or sender.spent + command.amount > MAX_UINT256:
+        return Refusal("DEBIT_WALLET_OVERSPENDING", "the counters of an eon end at 2**256 - 1")
+    return None
+
+
+def _signed_transfer(
+    command: Transfer, sender: Account, recipient: Account, rules: Rules
+) -> Transferred | Refusal:
+    """The state that the sender must have signed: its set with this transfer, whose position it could not know
+    and left open (`spec/crypto.md` §6)."""
+    to = command.recipient
+    position = recipient.received
+    opened = transfer_leaf(to.address, command.amount, to.trail, command.nonce, OPEN_POSITION)
+    closed = sender.closed_set()
+    root = closed.root_with(opened)
+    spent = sender.spent + command.amount
+    message = active_state_hash(
+        rules.contract,
+        command.sender.token,
+        command.sender.address,
+        command.sender.trail,
+        command.eon,
+        root,
+        spent,
+        sender.gained,
+    )
+    if not is_valid(message, command.signature, command.sender.address):
+        return Refusal("INVALID_DEBIT_SIGNATURE")
+    return Transferred(
+        sender=command.sender,
+        recipient=to,
+        eon=command.eon,
+        amount=command.amount,
+        nonce=command.nonce,
+        position=position,
+        marker=command.marker,
+        marker_signature=command.marker_signature,
+        spent=spent,
+        gained=sender.gained,
+        tx_set_hash=root,
+        tx_set_index=closed.size,
+        tx_set_proof=tuple(closed.proof_of_next(opened)),
+        message=message,
+        signature=command.signature,
+        leaf=transfer_leaf(to.address, command.amount, to.trail, command.nonce, position),
+    )

@@ -1,0 +1,112 @@
+"""What happened, and the accounts after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ledger.engine.accounts import Account, Accounts, Key, Owner
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a command changes nothing: a code of the catalogue and a sentence with the numbers."""
+
+    code: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """A transfer was accepted. The state fields are what the sender signed and the operator countersigns
+    (`message`); `leaf` is the transfer's final form in the sender's set."""
+
+    sender: Owner
+    recipient: Owner
+    eon: int
+    amount: int
+    nonce: int
+    position: int
+    marker: int
+    marker_signature: bytes
+    spent: int
+    gained: int
+    tx_set_hash: bytes
+    tx_set_index: int
+    tx_set_proof: tuple[bytes, ...]
+    message: bytes
+    signature: bytes
+    leaf: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Deposited:
+    owner: Owner
+    eon: int
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawalRequested:
+    owner: Owner
+    eon: int
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawalCancelled:
+    owner: Owner
+    eon: int
+    amount: int
+
+
+Event = Transferred | Deposited | WithdrawalRequested | WithdrawalCancelled
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """An event with the accounts it changed."""
+
+    event: Event
+    accounts: dict[Key, Account]
+
+
+def apply(accounts: Accounts, event: Event) -> dict[Key, Account]:
+    """The accounts that `event` changes, after it. An effect on the eon before moves the opening of the wallet's
+    account in the next one, where that is open already."""
+    if isinstance(event, Transferred):
+        return _apply_transfer(accounts, event)
+    account = accounts[event.owner.wallet, event.eon]
+    if isinstance(event, Deposited):
+        changed = replace(account, deposited=account.deposited + event.amount)
+    elif isinstance(event, WithdrawalRequested):
+        changed = replace(account, withdrawn=account.withdrawn + event.amount)
+    else:
+        changed = replace(account, withdrawn=account.withdrawn - event.amount)
+    return _with_successor(accounts, account, changed)
+
+
+def _with_successor(accounts: Accounts, before: Account, after: Account) -> dict[Key, Account]:
+    key = (after.owner.wallet, after.eon)
+    result = {key: after}
+    next_key = (after.owner.wallet, after.eon + 1)
+    successor = accounts.get(next_key)
+    if successor is not None:
+        moved = after.available - before.available
+        result[next_key] = replace(successor, opening=successor.opening + moved)
+    return result
+
+
+def _apply_transfer(accounts: Accounts, event: Transferred) -> dict[Key, Account]:
+    sender_key = (event.sender.wallet, event.eon)
+    recipient_key = (event.recipient.wallet, event.eon)
+    sender, recipient = accounts[sender_key], accounts[recipient_key]
+    return {
+        sender_key: replace(
+            sender,
+            spent=event.spent,
+            closed=sender.closed_set(),
+            tail=event.leaf,
+            passive_marker=event.position,
+        ),
+        recipient_key: replace(recipient, received=recipient.received + event.amount),
+    }

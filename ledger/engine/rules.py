@@ -1,0 +1,34 @@
+"""What the engine needs to know beside the accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass, field
+
+EMPTY: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is the same for every command: the contract's address, the free entries of a transaction set an eon,
+    and the addresses that are exempt from that limit."""
+
+    contract: bytes
+    sla_threshold: int
+    exempt: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the store found out for one batch, under its locks.
+
+    eon: the latest eon. closed: the eons whose ledger a checkpoint has closed. used_nonces: (wallet id, eon,
+    nonce) already taken. reserved: amounts set aside for withdrawals on their way to the chain, by wallet id.
+    halted: the contract refuses to go on.
+    """
+
+    eon: int
+    closed: Set[int] = EMPTY
+    used_nonces: Set[tuple[int, int, int]] = frozenset()
+    reserved: dict[int, int] = field(default_factory=dict)
+    halted: bool = False

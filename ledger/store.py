@@ -1,0 +1,222 @@
+"""How the engine's results reach PostgreSQL: a list of commands in one transaction.
+
+The wallets concerned are locked in primary-key order, their accounts read, the commands decided in order, and
+everything that follows from the accepted ones is written set-wise. A refused command leaves nothing behind and
+spoils no other.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from ledger import engine
+from ledger.accounts_sql import load_accounts, lock_wallets, save_accounts
+from ledger.engine import Command, Event, Facts, Key, Refusal, Rules, Transfer, Transferred
+from ledger.models import ChainStatus, RootCommitment
+from ledger.models import Event as Told
+from ledger.sql import Row, fetch, join, next_ids, write
+from nocust.signatures import Signer
+from operator_api.locks import ReadWriteLock
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTransfer:
+    """An accepted transfer as it was written: its row id, order id, time (UTC) and the countersigned state."""
+
+    id: int
+    tx_id: uuid.UUID
+    time: datetime
+    operator_signature: bytes
+    event: Transferred
+
+
+Outcome = StoredTransfer | Event | Refusal
+
+
+class HubNotReadyError(RuntimeError):
+    """The chain has not been read yet, so there is no eon."""
+
+
+@cache
+def rules() -> Rules:
+    """The rules of this hub, from its settings."""
+    return Rules(
+        contract=settings.HUB_LQD_CONTRACT_ADDRESS,
+        sla_threshold=settings.SLA_THRESHOLD,
+        exempt=frozenset({settings.HUB_OWNER_ACCOUNT_ADDRESS, settings.SLA_RECIPIENT_ADDRESS}),
+    )
+
+
+@cache
+def operator() -> Signer:
+    """The operator's key, which countersigns every accepted state."""
+    return Signer(settings.HUB_OWNER_ACCOUNT_KEY)
+
+
+def chain_status() -> ChainStatus:
+    """Where the chain stands. Raises HubNotReadyError before the first block was read."""
+    status = ChainStatus.objects.first()
+    if status is None:
+        raise HubNotReadyError
+    return status
+
+
+def execute(commands: Sequence[Command]) -> list[Outcome]:
+    """Decide and write the commands in a transaction of their own; one outcome each, in order."""
+    with transaction.atomic():
+        return run(commands)
+
+
+def run(commands: Sequence[Command]) -> list[Outcome]:
+    """Decide and write the commands inside the caller's transaction.
+
+    Raises HubNotReadyError, and ValueError for a fact of the chain that comes after its eon was closed.
+    """
+    if not commands:
+        return []
+    status = chain_status()
+    owners = {owner.wallet: owner for command in commands for owner in command.owners}
+    # Transfers belong to the latest eon or are refused; what the chain did may belong to the one before.
+    eons = {status.eon} | {command.eon for command in commands if not isinstance(command, Transfer)}
+    ReadWriteLock(eons).read()
+    lock_wallets(sorted(owners))
+    facts = _facts(commands, status, eons)
+    accounts = load_accounts(owners, eons, latest=status.eon)
+    events: list[Event | Refusal] = []
+    changed: dict[Key, engine.Account] = {}
+    used = set(facts.used_nonces)
+    facts = Facts(facts.eon, facts.closed, used, facts.reserved, facts.halted)
+    for command in commands:
+        event = engine.decide(accounts, command, facts, rules())
+        events.append(event)
+        if not isinstance(event, Refusal):
+            after = engine.apply(accounts, event)
+            accounts.update(after)
+            changed.update(after)
+            if isinstance(event, Transferred):
+                used.add((event.sender.wallet, event.eon, event.nonce))
+    return _write(events, changed)
+
+
+def _facts(commands: Sequence[Command], status: ChainStatus, eons: set[int]) -> Facts:
+    closing = RootCommitment.objects.filter(eon_number__in=[eon + 1 for eon in eons])
+    closed = {eon - 1 for eon in closing.values_list("eon_number", flat=True)}
+    transfers = [command for command in commands if isinstance(command, Transfer)]
+    if not transfers:
+        return Facts(status.eon, closed, halted=status.halted)
+    senders = list({transfer.sender.wallet for transfer in transfers})
+    nonces = list({transfer.nonce for transfer in transfers})
+    used = fetch(
+        "SELECT wallet_id, eon_number, nonce FROM ledger_transfer"
+        " WHERE wallet_id = ANY(%s) AND eon_number = %s AND nonce = ANY(%s::numeric[])",
+        [senders, status.eon, nonces],
+    )
+    reserved = fetch(
+        "SELECT wallet_id, sum(amount) FROM ledger_delegatedwithdrawal"
+        " WHERE state = 'pending' AND wallet_id = ANY(%s) GROUP BY wallet_id",
+        [senders],
+    )
+    return Facts(
+        status.eon,
+        closed,
+        {(wallet, eon, int(nonce)) for wallet, eon, nonce in used},
+        {wallet: int(amount) for wallet, amount in reserved},
+        status.halted,
+    )
+
+
+def _write(events: Sequence[Event | Refusal], changed: dict[Key, engine.Account]) -> list[Outcome]:
+    now = timezone.now()
+    transfers = [event for event in events if isinstance(event, Transferred)]
+    state_ids = next_ids("ledger_activestate_id_seq", len(transfers))
+    transfer_ids = next_ids("ledger_transfer_id_seq", len(transfers))
+    stored: dict[int, StoredTransfer] = {}
+    states: list[Row] = []
+    rows: list[Row] = []
+    newest_state: dict[Key, int] = {}
+    for event, state_id, transfer_id in zip(transfers, state_ids, transfer_ids, strict=True):
+        result = StoredTransfer(transfer_id, uuid.uuid4(), now, operator().sign(event.message), event)
+        stored[id(event)] = result
+        states.append(_state_row(state_id, result))
+        rows.append(_transfer_row(state_id, result))
+        newest_state[event.sender.wallet, event.eon] = state_id
+    write(
+        "INSERT INTO ledger_activestate (id, wallet_id, eon_number, updated_spendings, updated_gains, tx_set_hash,"
+        " tx_set_index, tx_set_proof, wallet_signature, operator_signature, time) VALUES %s",
+        states,
+    )
+    save_accounts(changed, newest_state)
+    write(
+        "INSERT INTO ledger_transfer (id, tx_id, wallet_id, recipient_id, eon_number, amount, nonce, position,"
+        " sender_active_state_id, time, passive, swap, processed, complete, cancelled, voided, appended) VALUES %s",
+        rows,
+        "(%s, %s::uuid, %s, %s, %s, %s, %s, %s, %s, %s, true, false, true, true, false, false, true)",
+    )
+    _write_markers(transfers)
+    write(
+        "INSERT INTO ledger_outbox (event, object_id, created) VALUES %s",
+        [(Told.TRANSFER_CONFIRMATION.value, transfer_id, now) for transfer_id in transfer_ids],
+    )
+    notify_outbox()
+    return [stored.get(id(event), event) for event in events]
+
+
+def _state_row(state_id: int, stored: StoredTransfer) -> Row:
+    event = stored.event
+    return (
+        state_id,
+        event.sender.wallet,
+        event.eon,
+        event.spent,
+        event.gained,
+        event.tx_set_hash,
+        event.tx_set_index,
+        join(event.tx_set_proof),
+        event.signature,
+        stored.operator_signature,
+        stored.time,
+    )
+
+
+def _transfer_row(state_id: int, stored: StoredTransfer) -> Row:
+    event = stored.event
+    return (
+        stored.id,
+        str(stored.tx_id),
+        event.sender.wallet,
+        event.recipient.wallet,
+        event.eon,
+        event.amount,
+        event.nonce,
+        event.position,
+        state_id,
+        stored.time,
+    )
+
+
+def _write_markers(transfers: Sequence[Transferred]) -> None:
+    """Keep each sender's smallest marker of the eon: only that one can cancel what others can't."""
+    smallest: dict[Key, Transferred] = {}
+    for event in transfers:
+        known = smallest.get((event.sender.wallet, event.eon))
+        if known is None or event.marker < known.marker:
+            smallest[event.sender.wallet, event.eon] = event
+    write(
+        "INSERT INTO ledger_minimumavailablebalance AS old (wallet_id, eon_number, amount, signature) VALUES %s"
+        " ON CONFLICT (wallet_id, eon_number) DO UPDATE SET amount = EXCLUDED.amount,"
+        " signature = EXCLUDED.signature WHERE EXCLUDED.amount < old.amount",
+        [(wallet, eon, e.marker, e.marker_signature) for (wallet, eon), e in sorted(smallest.items())],
+    )
+
+
+def notify_outbox() -> None:
+    """Wake the relay when this transaction commits."""
+    fetch("SELECT pg_notify('outbox', '')")

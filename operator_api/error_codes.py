@@ -1,0 +1,50 @@
+"""The catalogue of error codes. The code on the wire is the member's name (`spec/http-api.md` §2.4)."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class ErrorCode(Enum):
+    """Machine code of a refusal; the value is the sentence that explains it."""
+
+    TOKEN_NOT_REGISTERED = "The token is not known to this hub."
+    WALLET_NOT_ADMITTED = "The address has no wallet for this token."
+    DEBIT_WALLET_NOT_ADMITTED = "The sender's wallet is not admitted yet."
+    CREDIT_WALLET_NOT_ADMITTED = "The recipient's wallet is not admitted yet."
+    WALLET_BLACKLISTED = "The operator does not admit this address."
+    WALLET_ALREADY_ADMITTED = "The address already has a wallet for this token."
+    INVALID_ADDRESS = "An address is 40 hexadecimal digits, with or without 0x."
+    INVALID_ADMISSION_SIGNATURE = "The authorisation is not the address's signature for the latest eon."
+    INVALID_TOS_SIGNATURE = "The terms of service are not signed by the address."
+    LATEST_TOS_ALREADY_SIGNED = "The address has already signed the latest terms of service."
+    TOS_NOT_PUBLISHED = "The hub has published no terms of service yet."
+    TOO_MANY_ADMISSION_REQUESTS = "Too many wallets in one request."
+    EON_NUMBER_OUT_OF_SYNC = "The eon is not the latest one, or its ledger is closed already."
+    DEBIT_CREDIT_WALLET_ADDRESS_MATCH = "Sender and recipient are the same wallet."
+    DEBIT_CREDIT_TOKEN_ADDRESS_MISMATCH = "Sender and recipient hold different tokens."
+    DEBIT_WALLET_EXCEEDED_SLA = "The sender used up its free transactions of this eon."
+    CREDIT_WALLET_EXCEEDED_SLA = "The recipient used up its free transactions of this eon."
+    DEBIT_WALLET_CANNOT_ADD_TRANSACTION = "The sender cannot add a transaction now."
+    CREDIT_WALLET_CANNOT_ADD_TRANSACTION = "The recipient cannot add a transaction now."
+    DEBIT_WALLET_OVERSPENDING = "The amount is more than the sender can spend."
+    DEBIT_WALLET_BALANCE_MARKER_EXCEED_BALANCE = "The claimed balance is more than would be left."
+    INVALID_DEBIT_BALANCE_SIGNATURE = "The signature of the claimed balance is not the sender's."
+    INVALID_DEBIT_SIGNATURE = "The signature of the new active state is not the sender's."
+    INVALID_EXPIRY = "The expiry is not a block in the near future."
+    INVALID_WITHDRAWAL_SIGNATURE = "The withdrawal is not authorised by the wallet's owner."
+    WITHDRAWAL_ALREADY_REQUESTED = "This authorisation has been used already."
+    TRANSFER_DOES_NOT_EXIST = "There is no such transfer."
+    TRANSFER_MADE_TO_WRONG_WALLET = "The transfer does not pay the hub's service wallet."
+    TRANSFER_MADE_WITH_WRONG_TOKEN = "The transfer does not pay in the service token."
+    TRANSFER_AMOUNT_TOO_LOW = "The transfer pays less than the service costs."
+    TRANSFER_MADE_BY_OTHER_WALLET = "The transfer was not made by this address."
+    SLA_ALREADY_EXISTS_FOR_TRANSFER = "An agreement was already bought with this transfer."
+    SLA_STILL_VALID_FOR_WALLET = "The address has an agreement that is still valid."
+    CHAIN_HALTED = "The contract is halted: nothing new is accepted."
+    HUB_NOT_READY = "The hub has not read the chain yet."
+
+    @property
+    def code(self) -> str:
+        """The code on the wire."""
+        return self.name

@@ -1,0 +1,81 @@
+"""How JSON goes in and out, and how errors look (`spec/http-api.md` §2)."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import orjson
+from django.http import HttpRequest
+from rest_framework import parsers, renderers, serializers
+from rest_framework.exceptions import APIException, ErrorDetail, ParseError, ValidationError
+from rest_framework.response import Response
+from rest_framework.views import exception_handler as default_handler
+
+from operator_api.error_codes import ErrorCode
+
+logger = logging.getLogger(__name__)
+
+
+class JSONRenderer(renderers.JSONRenderer):
+    """JSON by orjson: UTF-8, no spaces."""
+
+    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
+        return b"" if data is None else orjson.dumps(data, default=str)
+
+
+class JSONParser(parsers.JSONParser):
+    """JSON by orjson. Raises ParseError for what is not JSON."""
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        try:
+            return orjson.loads(stream.read())
+        except orjson.JSONDecodeError as error:
+            raise ParseError(f"JSON parse error - {error}") from None
+
+
+def refuse(code: ErrorCode | str, message: str = "") -> ValidationError:
+    """The error of a business check: a list with one {message, code}."""
+    name, explanation = (code.code, code.value) if isinstance(code, ErrorCode) else (code, "")
+    return ValidationError([ErrorDetail(message or explanation, code=name)])
+
+
+def object_error(code: ErrorCode, message: str = "") -> serializers.ValidationError:
+    """The error of a check across fields, to be raised in a serializer's `validate`."""
+    return serializers.ValidationError(message or code.value, code=code.code)
+
+
+class ServiceUnavailable(APIException):
+    """The hub cannot serve this now; try again."""
+
+    status_code = 503
+    default_detail = ErrorCode.HUB_NOT_READY.value
+    default_code = ErrorCode.HUB_NOT_READY.code
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Validation errors with their codes; everything else as {"detail"}."""
+    from ledger.store import HubNotReadyError
+
+    if isinstance(error, HubNotReadyError):
+        error = ServiceUnavailable()
+    response = default_handler(error, context)
+    if response is not None and isinstance(error, ValidationError):
+        response.data = error.get_full_details()
+    return response
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> Any:
+    """404 of an unknown route, as JSON."""
+    return _plain(404, "Not found.")
+
+
+def server_error(request: HttpRequest) -> Any:
+    """500, without a word on what went wrong inside."""
+    return _plain(500, "Internal error.")
+
+
+def _plain(status: int, detail: str) -> Any:
+    from django.http import JsonResponse
+
+    return JsonResponse({"detail": detail}, status=status)

@@ -1,0 +1,229 @@
+"""All settings of the hub, read from the environment. Units are in the names or beside the value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from celery.schedules import crontab
+
+from nocust.addresses import parse_address
+from nocust.signatures import private_key_address
+from operator_api.environment import Environment, database_from_url
+
+BASE_DIR = Path(__file__).resolve().parent.parent.parent
+environment = Environment()
+
+# ---------------------------------------------------------------------------------------------------------------
+# Mode. Development has defaults for everything; production has none for secrets and addresses.
+PRODUCTION = environment.boolean("RUNNING_IN_PRODUCTION", False)
+DEBUG = False
+DEVELOPMENT_OPERATOR = "0x90F8bf6A479f320ead074411a4B0e7944Ea8c9C1"
+DEVELOPMENT_KEY = "0x4f3edf983ac636a65a842ce7c78d9aa706d3b113bce9c46f30d7d21715b23b1d"
+DEVELOPMENT_CONTRACT = "0x9561C133DD8580860B6b7E504bC5Aa500f0f06a7"
+DEVELOPMENT_TOKEN = "0xe982E462b094850F12AF94d21D470e21bE9D0E9C"  # noqa: S105  (an address, not a secret)
+
+if PRODUCTION:
+    for name, reason in {
+        "SECRET_KEY": "Django signs sessions with it",
+        "DATABASE_URL": "the ledger lives there",
+        "REDIS_URL": "broker, cache and channel layer",
+        "HUB_OWNER_ACCOUNT_ADDRESS": "the operator's address",
+        "HUB_OWNER_ACCOUNT_KEY": "the operator countersigns every state",
+        "HUB_LQD_CONTRACT_ADDRESS": "the contract that holds the deposits",
+        "HUB_ETHEREUM_NODE_URL": "the node that the chain is read from",
+        "ALLOWED_HOSTS": "the names the hub answers to",
+    }.items():
+        environment.require(name, reason)
+
+SECRET_KEY = environment.text("SECRET_KEY", "" if PRODUCTION else "development-only")
+ALLOWED_HOSTS = environment.items("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]", "testserver"])
+SERVER_NAME = environment.text("SERVER_NAME", "development")
+
+# ---------------------------------------------------------------------------------------------------------------
+# Applications
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "django.contrib.staticfiles",
+    "corsheaders",
+    "rest_framework",
+    "drf_yasg",
+    "channels",
+    "operator_api",
+    "ledger",
+    "admission",
+    "transactor",
+    "leveller",
+    "tos",
+    "contractor",
+    "auditor",
+    "synchronizer",
+    "heartbeat",
+]
+MIDDLEWARE = [
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.common.CommonMiddleware",
+]
+ROOT_URLCONF = "operator_api.urls"
+WSGI_APPLICATION = "operator_api.wsgi.application"
+ASGI_APPLICATION = "operator_api.asgi.application"
+APPEND_SLASH = False
+TEMPLATES = [
+    {"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True, "OPTIONS": {}},
+]
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576  # bytes of a request's body
+
+CORS_ALLOWED_ORIGINS = environment.items(
+    "CORS_ORIGIN_WHITELIST", ["http://localhost:3000", "http://localhost:4200"]
+)
+CORS_ALLOW_ALL_ORIGINS = environment.boolean("CORS_ORIGIN_ALLOW_ALL", False)
+CORS_ALLOW_CREDENTIALS = True
+CORS_PREFLIGHT_MAX_AGE = 86_400  # seconds
+
+# ---------------------------------------------------------------------------------------------------------------
+# PostgreSQL. Time-outs keep a stuck session from stopping the hub.
+_database = environment.read(
+    "DATABASE_URL", database_from_url("postgresql://hub@127.0.0.1:5433/hub"), database_from_url
+)
+DATABASES = {
+    "default": {
+        **_database,
+        # A request runs in one of a fixed set of threads (asgi.py), each of which keeps its connection.
+        "CONN_MAX_AGE": environment.integer("DATABASE_CONNECTION_MAX_AGE", 600),  # seconds
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            "connect_timeout": 10,  # seconds
+            "options": "-c statement_timeout=60000 -c lock_timeout=15000"
+            " -c idle_in_transaction_session_timeout=60000",  # milliseconds
+        },
+    }
+}
+HTTP_THREADS = environment.integer("HUB_HTTP_THREADS", 32, minimum=1)
+
+# ---------------------------------------------------------------------------------------------------------------
+# Redis: broker, cache and channel layer. It may be flushed at any time.
+REDIS_URL = environment.text("REDIS_URL", "redis://127.0.0.1:6380")
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"{REDIS_URL}/3"}}
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [f"{REDIS_URL}/2"]},
+    }
+}
+
+# ---------------------------------------------------------------------------------------------------------------
+# Celery
+CELERY_BROKER_URL = environment.text("CELERY_BROKER_URL", f"{REDIS_URL}/1")
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_DEFAULT_QUEUE = "verifier"
+CELERY_TASK_ACKS_LATE = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600, "socket_keepalive": True}
+CELERY_BEAT_SCHEDULE_FILENAME = environment.text("HUB_BEAT_SCHEDULE_FILE", "/tmp/nocust-hub-beat")  # noqa: S108
+_HEARTBEAT = 1.0  # seconds
+CELERY_BEAT_SCHEDULE = {
+    f"heartbeat_{queue}": {
+        "task": f"heartbeat.tasks.heartbeat_{queue}",
+        "schedule": _HEARTBEAT,
+        "options": {"queue": queue, "expires": 5 * _HEARTBEAT},
+    }
+    for queue in ("chain", "verifier", "accounting", "audit")
+} | {
+    "update_terms_of_service": {
+        "task": "heartbeat.tasks.update_terms_of_service",
+        "schedule": crontab(hour=3, minute=0),
+        "options": {"queue": "audit"},
+    }
+}
+
+# ---------------------------------------------------------------------------------------------------------------
+# The chain
+HUB_ETHEREUM_NODE_URL = environment.text("HUB_ETHEREUM_NODE_URL", "http://127.0.0.1:8545")
+HUB_ETHEREUM_NETWORK_IS_POA = environment.boolean("HUB_ETHEREUM_NETWORK_IS_POA", False)
+HUB_ETHEREUM_CHAIN_ID = environment.integer("HUB_ETHEREUM_CHAIN_ID", 0 if PRODUCTION else 1337)  # 0: any
+HUB_LQD_CONTRACT_CONFIRMATIONS = environment.integer("HUB_LQD_CONTRACT_CONFIRMATIONS", 3)  # blocks
+HUB_LQD_CONTRACT_ADDRESS = environment.read(
+    "HUB_LQD_CONTRACT_ADDRESS", parse_address(DEVELOPMENT_CONTRACT), parse_address
+)
+HUB_OWNER_ACCOUNT_ADDRESS = environment.read(
+    "HUB_OWNER_ACCOUNT_ADDRESS", parse_address(DEVELOPMENT_OPERATOR), parse_address
+)
+
+
+def _private_key(text: str) -> bytes:
+    try:
+        key = bytes.fromhex(text.removeprefix("0x"))
+        private_key_address(key)
+    except ValueError:
+        raise ValueError("must be the 64 hexadecimal digits of a private key") from None
+    return key
+
+
+HUB_OWNER_ACCOUNT_KEY = environment.read(
+    "HUB_OWNER_ACCOUNT_KEY", b"" if PRODUCTION else _private_key(DEVELOPMENT_KEY), _private_key
+)
+if HUB_OWNER_ACCOUNT_KEY and private_key_address(HUB_OWNER_ACCOUNT_KEY) != HUB_OWNER_ACCOUNT_ADDRESS:
+    environment.problems.append("HUB_OWNER_ACCOUNT_KEY: is not the key of HUB_OWNER_ACCOUNT_ADDRESS")
+
+# ---------------------------------------------------------------------------------------------------------------
+# Service
+BULK_ADMISSION_LIMIT = environment.integer("BULK_ADMISSION_LIMIT", 20, minimum=1)  # wallets
+SLA_TOKEN_ADDRESS = environment.read("SLA_TOKEN_ADDRESS", parse_address(DEVELOPMENT_TOKEN), parse_address)
+SLA_TOKEN_NAME = environment.text("SLA_TOKEN_NAME", "LQD")
+SLA_RECIPIENT_ADDRESS = environment.read(
+    "SLA_RECIPIENT_ADDRESS", HUB_OWNER_ACCOUNT_ADDRESS, parse_address
+)
+SLA_THRESHOLD = environment.integer("SLA_THRESHOLD", 100)  # entries of a wallet's transaction set an eon
+SLA_PRICE = environment.integer("SLA_PRICE", 10**18)  # smallest unit of the token
+SLA_DURATION_DAYS = environment.integer("SLA_DURATION_DAYS", 30, minimum=1)
+TOS_PRIVACY_POLICY_DIGEST = environment.text(
+    "TOS_PRIVACY_POLICY_DIGEST", "33F8560BDE33D87B0DB60633AF2E0481CE0B7952080673F331FA58D7D1C99A9D"
+)
+TOS_TERMS_OF_SERVICE_DIGEST = environment.text(
+    "TOS_TERMS_OF_SERVICE_DIGEST", "4625EFBA932B871BB5BAB4B0000156A995B6164EC133B900A4DEC0DB0E1242C9"
+)
+TOS_UPDATE_WINDOW_DAYS = environment.integer("TOS_UPDATE_WINDOW_DAYS", 7)
+TOS_URL = environment.text("TOS_URL", "")
+
+# ---------------------------------------------------------------------------------------------------------------
+# REST
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "UNAUTHENTICATED_USER": None,
+    "DEFAULT_RENDERER_CLASSES": ["operator_api.rest.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": [
+        "operator_api.rest.JSONParser",
+        "rest_framework.parsers.FormParser",
+        "rest_framework.parsers.MultiPartParser",
+    ],
+    "EXCEPTION_HANDLER": "operator_api.rest.exception_handler",
+    "COERCE_DECIMAL_TO_STRING": True,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SWAGGER_USE_COMPAT_RENDERERS = False
+SWAGGER_SETTINGS = {"USE_SESSION_AUTH": False, "SECURITY_DEFINITIONS": None}
+
+# ---------------------------------------------------------------------------------------------------------------
+# Logging: one line an event on standard error; the process's start script decides where it goes.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": environment.text("LOG_LEVEL", "INFO")},
+    "loggers": {"celery.app.trace": {"level": "WARNING"}, "celery.beat": {"level": "WARNING"}},
+}
+
+environment.check()

@@ -1,0 +1,17 @@
+"""All URLs. Every path answers with and without its final slash, directly."""
+
+from django.urls import include, path
+
+from operator_api.swagger import schema_view
+
+urlpatterns = [
+    path("", include("admission.urls")),
+    path("", include("auditor.urls")),
+    path("", include("transactor.urls")),
+    path("", include("leveller.urls")),
+    path("", include("tos.urls")),
+    path("swagger/", schema_view.with_ui("swagger", cache_timeout=0), name="swagger"),
+    path("redoc/", schema_view.with_ui("redoc", cache_timeout=0), name="redoc"),
+]
+handler404 = "operator_api.rest.not_found"
+handler500 = "operator_api.rest.server_error"

@@ -1,0 +1,7 @@
+from django.apps import AppConfig
+
+
+class TosConfig(AppConfig):
+    """Terms of service and their signatures."""
+
+    name = "tos"
