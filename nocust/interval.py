@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from nocust.encoding import MAX_UINT256, amount_word, check_amount, check_bytes, check_hashes
 from nocust.errors import InvalidAmount, InvalidLength, InvalidProof
-from nocust.merkle import PREFIXES, check_index
+from nocust.merkle import MAX_HEIGHT, PREFIXES, check_index
 from nocust.native import keccak_256
 
 MAX_TRAIL_BITS: Final = 64
@@ -80,7 +80,7 @@ class IntervalTree:
         check_bounds(bounds)
         if len(bounds) != len(hashes) + 1:
             raise InvalidLength("n leaves have n + 1 bounds")
-        self.bounds = bounds
+        self.bounds = list(bounds)
         self.levels: list[list[bytes]] = [list(hashes)]
         self.padding = padding_nodes(pad_leaf(bounds[-1]), bounds[-1], tree_height(len(hashes)))
         edges = [bound.to_bytes(32, "big") for bound in bounds]
@@ -150,6 +150,7 @@ def proof_from_levels(
     `bound_reader(i)` returns bounds[i] for 0 <= i <= count (one call per level), and `padding` is what
     :func:`padding_nodes` gives for the tree's upper bound. Raises InvalidInteger outside the padded tree.
     """
+    check_index(count, 2**MAX_HEIGHT + 1)
     height = tree_height(count)
     check_index(index, 1 << height)
     if len(padding) < height:
@@ -169,6 +170,8 @@ def blob_reader(blobs: Sequence[bytes]) -> Callable[[int, int], bytes]:
     """Reader for :func:`proof_from_levels` over levels stored as `IntervalTree.blobs` gives them."""
 
     def read(level: int, position: int) -> bytes:
+        if level >= len(blobs):
+            raise InvalidLength("the stored tree lacks a level")
         return check_bytes(bytes(blobs[level][32 * position : 32 * position + 32]))
 
     return read

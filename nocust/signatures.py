@@ -101,9 +101,6 @@ class Signer:
     def __repr__(self) -> str:
         return f"Signer(0x{self.address.hex()})"
 
-    def __reduce__(self) -> str:
-        raise TypeError("a signer holds a private key and is not to be serialised")
-
 
 def sign(message: bytes, private_key: bytes) -> bytes:
     """Signature (65 bytes) of the message hash; raises InvalidKey, InvalidLength. See :class:`Signer`."""

@@ -1,0 +1,1 @@
+"""Recomputation of every value of a file of test vectors."""
