@@ -2,7 +2,8 @@
 
 // End-to-end acceptance of a hub with the unmodified npm client nocust-client 4.0.5 (spec/http-api.md §12).
 //
-//   node driver.js CONFIG          CONFIG is a JSON text or the path of a JSON file
+//   node driver.js CONFIG          CONFIG is a JSON text or the path of a JSON file; without an argument
+//                                  it is read from the environment variable DRIVER_CONFIG
 //
 // Configuration:
 //   hubUrl         hub, with the final slash             rpcUrl        Ethereum node
