@@ -1,0 +1,350 @@
+"""Rows as the JSON objects of `spec/http-api.md` §4, key by key. No function here asks the database, as long as
+the rows come from `auditor.selectors`, which reads everything along."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.conf import settings
+
+from ledger.engine import Owner
+from ledger.models import (
+    ActiveState,
+    ChainStatus,
+    Deposit,
+    Token,
+    Transfer,
+    Wallet,
+    Withdrawal,
+    WithdrawalRequest,
+)
+from nocust.addresses import to_checksum
+from nocust.encoding import ZERO_HASH
+from nocust.messages import active_state_hash
+
+if TYPE_CHECKING:
+    from auditor.deliveries import Delivery
+    from auditor.proofs import Proof
+    from auditor.selectors import WalletHistory
+    from ledger.store import StoredTransfer
+
+Object = dict[str, Any]
+"""A JSON object, ready for the encoder."""
+
+
+def hex0x(data: bytes) -> str:
+    """Hexadecimal text with 0x, as elements of proofs are written."""
+    return "0x" + data.hex()
+
+
+def seconds(time: datetime) -> int:
+    """UNIX seconds, rounded down."""
+    return int(time.timestamp() // 1)
+
+
+def _hashes(hashes: Iterable[bytes]) -> list[str]:
+    return ["0x" + node.hex() for node in hashes]
+
+
+def _amounts(amounts: Iterable[int]) -> list[str]:
+    return [str(amount) for amount in amounts]
+
+
+def status(row: ChainStatus) -> Object:
+    """Operator status, §3.2.1."""
+    return {
+        **positions(row),
+        "blocks_per_eon": row.blocks_per_eon,
+        "confirmation_blocks": row.confirmations,
+    }
+
+
+def positions(row: ChainStatus) -> Object:
+    """Where the hub stands: the answer of the websocket's `get operator`, §5.3."""
+    return {
+        "latest": {"block": row.head_block, "eon_number": row.eon},
+        "confirmed": {"block": row.confirmed_block, "eon_number": row.confirmed_eon},
+    }
+
+
+def token(row: Token) -> Object:
+    """§4.1."""
+    return {"address": to_checksum(row.address), "name": row.name, "short_name": row.short_name}
+
+
+def admission(wallet: Wallet) -> Object:
+    """A wallet's registration, §4.2; also the payload of REGISTERED_WALLET."""
+    return {
+        "eon_number": wallet.registration_eon_number,
+        "authorization": wallet.registration_authorization.hex(),
+        "operator_authorization": wallet.registration_operator_authorization.hex(),
+        "trail_identifier": wallet.trail_identifier,
+    }
+
+
+def wallet_ref(wallet: Wallet) -> Object:
+    """§4.3."""
+    return _reference(wallet.address, wallet.token.address, wallet.trail_identifier)
+
+
+def _reference(address: bytes, token_address: bytes, trail: int) -> Object:
+    return {
+        "address": to_checksum(address),
+        "token": to_checksum(token_address),
+        "trail_identifier": trail,
+    }
+
+
+def active_state(row: ActiveState) -> Object:
+    """§4.4; the hash of the set is written without 0x."""
+    return {
+        **_signatures(row.wallet_signature, row.operator_signature, row.updated_spendings, row.updated_gains),
+        "tx_set_hash": row.tx_set_hash.hex(),
+        "tx_set_proof": _hashes(row.tx_set_proof),
+        "tx_set_index": row.tx_set_index,
+    }
+
+
+def concise_active_state(row: ActiveState) -> Object:
+    """The state inside a proof, §4.4. The hash of the set has its 0x here: clients pass it to the contract
+    unchanged."""
+    return {
+        **_signatures(row.wallet_signature, row.operator_signature, row.updated_spendings, row.updated_gains),
+        "tx_set_hash": hex0x(row.tx_set_hash),
+    }
+
+
+def _signatures(wallet: bytes, operator: bytes, spendings: int, gains: int) -> Object:
+    return {
+        "wallet_signature": wallet.hex(),
+        "operator_signature": operator.hex(),
+        "updated_spendings": str(spendings),
+        "updated_gains": str(gains),
+    }
+
+
+def proof(found: Proof) -> Object:
+    """A proof of exclusive balance allotment, §4.5."""
+    allotment = found.allotment
+    return {
+        "eon_number": allotment.eon_number,
+        "left": str(allotment.left),
+        "right": str(allotment.right),
+        "allotment_chain": _hashes(found.path.hashes),
+        "membership_chain": _hashes(found.membership),
+        "values": _amounts(found.path.values),
+        "trail": allotment.wallet.trail_identifier,
+        "active_state_checksum": hex0x(active_state_checksum(found)),
+        "active_state": (
+            None if allotment.active_state is None else concise_active_state(allotment.active_state)
+        ),
+        "passive_checksum": hex0x(allotment.passive_checksum or ZERO_HASH),
+        "passive_amount": str(allotment.passive_amount),
+        "passive_marker": str(allotment.passive_marker),
+    }
+
+
+def active_state_checksum(found: Proof) -> bytes:
+    """The signed hash of the last active state of the eon before the allotment's, zero when there is none."""
+    allotment = found.allotment
+    state = allotment.active_state
+    if state is None:
+        return ZERO_HASH
+    return active_state_hash(
+        settings.HUB_LQD_CONTRACT_ADDRESS,
+        allotment.wallet.token.address,
+        allotment.wallet.address,
+        allotment.wallet.trail_identifier,
+        allotment.eon_number - 1,
+        state.tx_set_hash,
+        state.updated_spendings,
+        state.updated_gains,
+    )
+
+
+def _receipt(
+    row_id: int,
+    sender: Object,
+    recipient: Object,
+    amount: int,
+    time: datetime,
+    eon: int,
+    state: Object,
+    nonce: int,
+    position: int | None,
+    tx_id: UUID,
+) -> Object:
+    return {
+        "id": row_id,
+        "wallet": sender,
+        "amount": str(amount),
+        "time": seconds(time),
+        "eon_number": eon,
+        "sender_active_state": state,
+        "recipient": recipient,
+        "nonce": str(nonce),
+        "position": None if position is None else str(position),
+        "tx_id": str(tx_id),
+    }
+
+
+def transfer_receipt(row: Transfer) -> Object:
+    """The answer to a transfer, §4.6; also the payload of TRANSFER_CONFIRMATION."""
+    return _receipt(
+        row.pk,
+        wallet_ref(row.wallet),
+        wallet_ref(row.recipient),
+        row.amount,
+        row.time,
+        row.eon_number,
+        active_state(row.sender_active_state),
+        row.nonce,
+        row.position,
+        row.tx_id,
+    )
+
+
+def receipt_of(stored: StoredTransfer) -> Object:
+    """The receipt of a transfer just written, without reading it again."""
+    event = stored.event
+    state = {
+        **_signatures(event.signature, stored.operator_signature, event.spent, event.gained),
+        "tx_set_hash": event.tx_set_hash.hex(),
+        "tx_set_proof": _hashes(event.tx_set_proof),
+        "tx_set_index": event.tx_set_index,
+    }
+    return _receipt(
+        stored.id,
+        _owner_ref(event.sender),
+        _owner_ref(event.recipient),
+        event.amount,
+        stored.time,
+        event.eon,
+        state,
+        event.nonce,
+        event.position,
+        stored.tx_id,
+    )
+
+
+def _owner_ref(owner: Owner) -> Object:
+    return _reference(owner.address, owner.token, owner.trail)
+
+
+def delivery_proof(found: Delivery, viewer: int | None = None) -> Object:
+    """§4.14, as the wallet with the row id `viewer` sees it: a recipient knows its own proof already."""
+    own = viewer == found.recipient.allotment.wallet_id
+    return {
+        "merkle_proof": None if own else proof(found.recipient),
+        "transfer_membership_chain": _hashes(found.path.hashes),
+        "transfer_membership_trail": found.index,
+        "transfer_membership_values": _amounts(found.path.values),
+    }
+
+
+def transaction(row: Transfer, delivery: Delivery | None = None, viewer: int | None = None) -> Object:
+    """A transaction in full, §4.7. What only swaps have is null."""
+    return {
+        "id": row.pk,
+        "tx_id": str(row.tx_id),
+        "amount": str(row.amount),
+        "amount_swapped": None,
+        "wallet": wallet_ref(row.wallet),
+        "recipient": wallet_ref(row.recipient),
+        "nonce": str(row.nonce),
+        "passive": row.passive,
+        "position": None if row.position is None else str(row.position),
+        "sender_active_state": active_state(row.sender_active_state),
+        "recipient_active_state": None,
+        "recipient_fulfillment_active_state": None,
+        "recipient_finalization_active_state": None,
+        "swap_freezing_signature": None,
+        "sender_cancellation_active_state": None,
+        "sender_finalization_active_state": None,
+        "recipient_cancellation_active_state": None,
+        "sender_starting_balance": None,
+        "recipient_starting_balance": None,
+        "delivery_proof": None if delivery is None else delivery_proof(delivery, viewer),
+        "eon_number": row.eon_number,
+        "processed": row.processed,
+        "complete": row.complete,
+        "voided": row.voided,
+        "cancelled": row.cancelled,
+        "appended": row.appended,
+        "swap": row.swap,
+        "sell_order": True,
+        "matched_amounts": None,
+        "time": seconds(row.time),
+    }
+
+
+def concise_transaction(row: Transfer) -> Object:
+    """A transaction in a list, §4.8."""
+    return {
+        "wallet": _concise_ref(row.wallet),
+        "recipient": _concise_ref(row.recipient),
+        "time": seconds(row.time),
+        "id": row.pk,
+        "tx_id": str(row.tx_id),
+        "eon_number": row.eon_number,
+        "swap": row.swap,
+        "passive": row.passive,
+        "complete": row.complete,
+        "cancelled": row.cancelled,
+        "voided": row.voided,
+        "nonce": str(row.nonce),
+        "amount": str(row.amount),
+        "amount_swapped": None,
+    }
+
+
+def _concise_ref(wallet: Wallet) -> Object:
+    return {"address": to_checksum(wallet.address), "token": to_checksum(wallet.token.address)}
+
+
+def _chain_effect(row: Deposit | WithdrawalRequest | Withdrawal) -> Object:
+    return {
+        "txid": row.txid.hex(),
+        "block": row.block,
+        "eon_number": row.eon_number,
+        "amount": str(row.amount),
+        "time": seconds(row.time),
+    }
+
+
+def deposit(row: Deposit) -> Object:
+    """§4.9; also the payload of CONFIRMED_DEPOSIT."""
+    return _chain_effect(row)
+
+
+def withdrawal_request(row: WithdrawalRequest) -> Object:
+    """§4.9; also the payload of REQUESTED_WITHDRAWAL."""
+    return {**_chain_effect(row), "slashed": row.slashed}
+
+
+def withdrawal(row: Withdrawal) -> Object:
+    """§4.9; also the payload of CONFIRMED_WITHDRAWAL."""
+    return {**_chain_effect(row), "request": withdrawal_request(row.request)}
+
+
+def wallet_state(history: WalletHistory) -> Object:
+    """A wallet in an eon, §4.9; also the payload of CHECKPOINT_CREATED."""
+    viewer = history.wallet.pk
+    return {
+        "registration": admission(history.wallet),
+        "merkle_proof": None if history.proof is None else proof(history.proof),
+        "transactions": [
+            transaction(row, history.deliveries.get(row.pk), viewer) for row in history.transfers
+        ],
+        "deposits": [deposit(row) for row in history.deposits],
+        "withdrawal_requests": [withdrawal_request(row) for row in history.requests],
+        "withdrawals": [withdrawal(row) for row in history.withdrawals],
+    }
+
+
+def page(rows: Sequence[Transfer]) -> list[Object]:
+    """The results of a page of the transaction list."""
+    return [concise_transaction(row) for row in rows]

@@ -1,0 +1,117 @@
+"""What wallets read, set-wise: the number of queries never grows with the number of rows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from django.db.models import Q, QuerySet
+
+from auditor.deliveries import Delivery, deliveries
+from auditor.proofs import Proof, proofs
+from ledger.models import Deposit, Token, Transfer, Wallet, Withdrawal, WithdrawalRequest
+
+MAX_NUMBER = 2**62
+"""Row ids and eons asked for beyond this are as good as this: PostgreSQL's bigint ends at 2**63 - 1."""
+
+
+@dataclass(slots=True)
+class WalletHistory:
+    """What happened to a wallet in an eon, and its proof at the checkpoint that the eon began with.
+
+    `deliveries` are by transfer id.
+    """
+
+    wallet: Wallet
+    eon: int
+    proof: Proof | None = None
+    transfers: list[Transfer] = field(default_factory=list)
+    deliveries: dict[int, Delivery] = field(default_factory=dict)
+    deposits: list[Deposit] = field(default_factory=list)
+    requests: list[WithdrawalRequest] = field(default_factory=list)
+    withdrawals: list[Withdrawal] = field(default_factory=list)
+
+
+def tokens() -> list[Token]:
+    """All tokens in the order of their registration."""
+    return list(Token.objects.order_by("trail"))
+
+
+def find_wallet(token: bytes, address: bytes) -> Wallet | None:
+    """The wallet of `address` for the token, with the token; or None."""
+    return (
+        Wallet.objects.filter(token__address=token, address=address).select_related("token").first()
+    )
+
+
+def full_transfers() -> QuerySet[Transfer]:
+    """Transfers with all that their full form shows."""
+    return Transfer.objects.select_related("wallet__token", "recipient__token", "sender_active_state")
+
+
+def listed_transfers() -> QuerySet[Transfer]:
+    """Transfers with all that a list shows."""
+    return Transfer.objects.select_related("wallet__token", "recipient__token")
+
+
+def transfer(row_id: int) -> Transfer | None:
+    """The transfer with this row id, or None."""
+    return full_transfers().filter(pk=min(row_id, MAX_NUMBER)).first()
+
+
+def wallet_history(wallet: Wallet, eon: int, first_transfer: int = 0) -> WalletHistory:
+    """A wallet's history in an eon; only transfers with at least the row id `first_transfer` are listed."""
+    return wallet_histories([wallet], eon, first_transfer)[wallet.pk]
+
+
+def wallet_histories(
+    wallets: Sequence[Wallet], eon: int, first_transfer: int = 0
+) -> dict[int, WalletHistory]:
+    """The histories in an eon by wallet id; the wallets have their tokens read along."""
+    eon = min(eon, MAX_NUMBER)
+    histories = {wallet.pk: WalletHistory(wallet, eon) for wallet in wallets}
+    if not histories:
+        return {}
+    ids = list(histories)
+    for (wallet, _), proof in proofs((wallet, eon) for wallet in ids).items():
+        histories[wallet].proof = proof
+    _add_transfers(histories, eon, first_transfer)
+    for wallet, deposit in _owned(Deposit.objects.filter(wallet__in=ids, eon_number=eon)):
+        histories[wallet].deposits.append(deposit)
+    for wallet, request in _owned(WithdrawalRequest.objects.filter(wallet__in=ids, eon_number=eon)):
+        histories[wallet].requests.append(request)
+    withdrawals = Withdrawal.objects.filter(wallet__in=ids, eon_number=eon).select_related("request")
+    for wallet, withdrawal in _owned(withdrawals):
+        histories[wallet].withdrawals.append(withdrawal)
+    return histories
+
+
+Effect = TypeVar("Effect", Deposit, WithdrawalRequest, Withdrawal)
+
+
+def _owned(rows: QuerySet[Effect]) -> Iterable[tuple[int, Effect]]:
+    """Each row with the id of its wallet, in order."""
+    return ((row.wallet_id, row) for row in rows.order_by("id") if row.wallet_id is not None)
+
+
+def _add_transfers(histories: dict[int, WalletHistory], eon: int, first: int) -> None:
+    ids = list(histories)
+    rows = list(
+        full_transfers()
+        .filter(
+            Q(wallet__in=ids) | Q(recipient__in=ids),
+            eon_number=eon,
+            pk__gte=max(-MAX_NUMBER, min(first, MAX_NUMBER)),
+        )
+        .order_by("id")
+    )
+    proven = deliveries(rows)
+    sides: dict[int, list[Transfer]] = defaultdict(list)
+    for row in rows:
+        for wallet in {row.wallet_id, row.recipient_id}:
+            sides[wallet].append(row)
+    for wallet, history in histories.items():
+        history.transfers = sides[wallet]
+        history.deliveries = proven
