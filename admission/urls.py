@@ -1,5 +1,10 @@
-"""URLs of the app."""
+"""URLs of registration."""
 
-from django.urls import URLPattern
+from django.urls import re_path
 
-urlpatterns: list[URLPattern] = []
+from admission.views import AdmissionView, BulkAdmissionView
+
+urlpatterns = [
+    re_path(r"^admission/?$", AdmissionView.as_view(), name="admission"),
+    re_path(r"^admission/bulk/?$", BulkAdmissionView.as_view(), name="admission-bulk"),
+]

@@ -60,7 +60,7 @@ def _openings(wallets: Sequence[int], eon: int) -> dict[int, int]:
     if not wallets:
         return {}
     rows = fetch(
-        f"SELECT w.id, COALESCE({AVAILABLE}, x.right - x.left, 0) FROM unnest(%s::bigint[]) w(id)"  # noqa: S608
+        f'SELECT w.id, COALESCE({AVAILABLE}, x."right" - x."left", 0) FROM unnest(%s::bigint[]) w(id)'  # noqa: S608
         " LEFT JOIN ledger_account a ON a.wallet_id = w.id AND a.eon_number = %s"
         " LEFT JOIN ledger_exclusivebalanceallotment x ON x.wallet_id = w.id AND x.eon_number = %s",
         [list(wallets), eon - 1, eon - 1],

@@ -1,5 +1,10 @@
-"""URLs of the app."""
+"""URLs of the terms of service."""
 
-from django.urls import URLPattern
+from django.urls import re_path
 
-urlpatterns: list[URLPattern] = []
+from tos.views import LatestTerms, SignTerms
+
+urlpatterns = [
+    re_path(r"^tos/latest/?$", LatestTerms.as_view(), name="tos-latest"),
+    re_path(r"^tos/?$", SignTerms.as_view(), name="tos-sign"),
+]

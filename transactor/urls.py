@@ -1,5 +1,12 @@
-"""URLs of the app."""
+"""URLs of transfers."""
 
-from django.urls import URLPattern
+from django.urls import re_path
 
-urlpatterns: list[URLPattern] = []
+from transactor.views import DelegatedWithdrawalView, TransferView
+
+urlpatterns = [
+    re_path(r"^transfer/?$", TransferView.as_view(), name="transfer"),
+    re_path(
+        r"^transfer/delegated_withdrawal/?$", DelegatedWithdrawalView.as_view(), name="delegated-withdrawal"
+    ),
+]

@@ -50,12 +50,18 @@ class WithdrawalRequest(BlockchainTransaction):
     address = AddressField()
     wallet = models.ForeignKey(Wallet, null=True, on_delete=models.PROTECT, related_name="withdrawal_requests")
     slashed = models.BooleanField(default=False)
+    slashed_eon_number = models.BigIntegerField(null=True, help_text="The eon in which it was given back.")
 
     class Meta:
         ordering = ["id"]
         constraints = [
             models.UniqueConstraint(fields=["txid", "log_index"], name="withdrawal_request_event"),
             non_negative("amount", table="withdrawal_request"),
+            models.CheckConstraint(
+                condition=models.Q(slashed=False, slashed_eon_number__isnull=True)
+                | models.Q(slashed=True, slashed_eon_number__isnull=False),
+                name="withdrawal_request_slashed_in_an_eon",
+            ),
         ]
 
 

@@ -1,0 +1,87 @@
+"""Registration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_yasg.utils import swagger_auto_schema
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from admission import services
+from admission.serializers import (
+    AdmissionSerializer,
+    AdmittedSerializer,
+    BulkAdmissionSerializer,
+    BulkAdmittedSerializer,
+)
+from ledger.models import Wallet
+from nocust.addresses import to_checksum
+from operator_api.error_codes import ErrorCode
+from operator_api.rest import object_error
+from operator_api.swagger import refusals
+
+REFUSALS = [
+    ErrorCode.TOKEN_NOT_REGISTERED,
+    ErrorCode.WALLET_BLACKLISTED,
+    ErrorCode.WALLET_ALREADY_ADMITTED,
+    ErrorCode.INVALID_ADMISSION_SIGNATURE,
+    ErrorCode.INVALID_TOS_SIGNATURE,
+    ErrorCode.TOS_NOT_PUBLISHED,
+    ErrorCode.INVALID_ADDRESS,
+]
+
+
+def _admit(values: dict[str, Any]) -> list[Wallet]:
+    """Admit what a serializer checked; what changed since then is an error across fields, too."""
+    try:
+        return services.admit(values["admissions"], values["eon"], values["config"])
+    except services.EonChangedError:
+        code = ErrorCode.INVALID_ADMISSION_SIGNATURE
+    except services.AlreadyAdmittedError:
+        code = ErrorCode.WALLET_ALREADY_ADMITTED
+    raise ValidationError({"non_field_errors": object_error(code).detail})
+
+
+def _render(wallet: Wallet) -> dict[str, Any]:
+    return {
+        "authorization": None,
+        "address": to_checksum(wallet.address),
+        "token": to_checksum(wallet.token.address),
+        "tos_signature": None,
+    }
+
+
+class AdmissionView(APIView):
+    """Registration of one wallet."""
+
+    @swagger_auto_schema(
+        request_body=AdmissionSerializer,
+        responses={201: AdmittedSerializer, 400: refusals(REFUSALS, "required", "null", "blank", "max_length")},
+    )
+    def post(self, request: Request) -> Response:
+        """Register an address in a token. It is admitted at once; REGISTERED_WALLET is sent to its stream."""
+        serializer = AdmissionSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        (wallet,) = _admit(serializer.validated_data)
+        return Response(_render(wallet), status=201)
+
+
+class BulkAdmissionView(APIView):
+    """Registration of several wallets."""
+
+    @swagger_auto_schema(
+        request_body=BulkAdmissionSerializer,
+        responses={
+            201: BulkAdmittedSerializer,
+            400: refusals([*REFUSALS, ErrorCode.TOO_MANY_ADMISSION_REQUESTS], "required", "not_a_list"),
+        },
+    )
+    def post(self, request: Request) -> Response:
+        """Register several wallets: all that are not registered yet, or none if one entry is wrong."""
+        serializer = BulkAdmissionSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        wallets = _admit(serializer.validated_data)
+        return Response({"admissions": [_render(wallet) for wallet in wallets]}, status=201)

@@ -1,0 +1,114 @@
+"""Publishing and signing the terms of service."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import timedelta
+from threading import Lock
+from urllib.request import urlopen
+
+from django.conf import settings
+from django.utils import timezone
+
+from nocust.encoding import hex_to_bytes
+from nocust.errors import NocustError
+from nocust.messages import terms_of_service_digest
+from tos.models import TOSConfig, TOSSignature
+
+logger = logging.getLogger(__name__)
+
+REMEMBERED = 200_000
+"""Addresses whose newest signed edition is kept in a process's memory; an edition signed stays signed."""
+
+_signed: dict[bytes, int] = {}
+_lock = Lock()
+
+
+class InvalidTermsError(ValueError):
+    """What was to be published are not two digests of 32 bytes."""
+
+
+def publish(privacy_policy_digest: str, terms_of_service_digest: str) -> TOSConfig:
+    """Make the two digests (64 hexadecimal digits) the latest edition, unless they are already. Raises
+    InvalidTermsError for anything else."""
+    try:
+        for digest in (privacy_policy_digest, terms_of_service_digest):
+            hex_to_bytes(digest, 32)
+    except NocustError as error:
+        raise InvalidTermsError(f"a digest has 64 hexadecimal digits: {error}") from None
+    privacy, terms = privacy_policy_digest.removeprefix("0x"), terms_of_service_digest.removeprefix("0x")
+    config, created = TOSConfig.objects.get_or_create(
+        privacy_policy_digest=privacy, terms_of_service_digest=terms
+    )
+    if created:
+        logger.info("terms of service %s published", config)
+    return config
+
+
+def update_from_url() -> int:
+    """Publish the digests that TOS_URL names (JSON keys privacyHash, tosHash); the number of new editions.
+    Nothing happens without a URL. Raises InvalidTermsError or OSError when it gives none."""
+    if not settings.TOS_URL:
+        return 0
+    if not settings.TOS_URL.startswith("https://"):
+        raise InvalidTermsError("TOS_URL must begin with https://")
+    with urlopen(settings.TOS_URL, timeout=10) as response:  # noqa: S310  (https only, checked above)
+        document = json.loads(response.read(65_536))
+    before = TOSConfig.objects.count()
+    publish(str(document.get("privacyHash", "")), str(document.get("tosHash", "")))
+    return TOSConfig.objects.count() - before
+
+
+def latest() -> TOSConfig | None:
+    """The newest edition."""
+    return TOSConfig.objects.order_by("-id").first()
+
+
+def digest(config: TOSConfig) -> bytes:
+    """The 32 bytes that an address signs for an edition."""
+    return terms_of_service_digest(
+        hex_to_bytes(config.terms_of_service_digest, 32), hex_to_bytes(config.privacy_policy_digest, 32)
+    )
+
+
+def remember(address: bytes, config: TOSConfig, signature: bytes) -> None:
+    """Keep an address's valid signature of an edition, once."""
+    TOSSignature.objects.get_or_create(
+        address=address, tos_config=config, defaults={"tos_signature": signature}
+    )
+
+
+def has_signed(address: bytes, config: TOSConfig) -> bool:
+    """Whether the address has signed this edition."""
+    return TOSSignature.objects.filter(address=address, tos_config=config).exists()
+
+
+def may_transact(address: bytes) -> bool:
+    """Whether the address has signed the latest terms, or earlier ones and the latest are younger than the
+    window to re-sign in. The operator may always, everybody may while nothing is published."""
+    if address == settings.HUB_OWNER_ACCOUNT_ADDRESS:
+        return True
+    config = latest()
+    if config is None or _signed.get(address) == config.pk:
+        return True
+    newest = (
+        TOSSignature.objects.filter(address=address)
+        .order_by("-tos_config_id")
+        .values_list("tos_config_id", flat=True)
+        .first()
+    )
+    if newest == config.pk:
+        with _lock:
+            if len(_signed) >= REMEMBERED:
+                _signed.clear()
+            _signed[address] = newest
+        return True
+    window = timedelta(days=settings.TOS_UPDATE_WINDOW_DAYS)
+    return newest is not None and timezone.now() - config.time < window
+
+
+def clear() -> None:
+    """Forget who signed, for tests that undo their database."""
+    with _lock:
+        _signed.clear()

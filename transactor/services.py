@@ -1,0 +1,114 @@
+"""Transfers and delegated withdrawals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Sum
+from django.utils import timezone
+
+from contractor.transactions import queue
+from ledger import store
+from ledger.accounts_sql import load_accounts, lock_wallets
+from ledger.engine import Owner, Refusal, Transfer
+from ledger.group_commit import committer
+from ledger.models import DelegatedWithdrawal, WithdrawalRequest
+from ledger.store import StoredTransfer
+from leveller.selectors import has_agreement
+from nocust.messages import withdrawal_authorization_hash
+from nocust.signatures import is_valid
+from operator_api.error_codes import ErrorCode
+from operator_api.locks import ReadWriteLock
+
+EXCEEDED_SLA = {ErrorCode.DEBIT_WALLET_EXCEEDED_SLA.code, ErrorCode.CREDIT_WALLET_EXCEEDED_SLA.code}
+LONGEST_EXPIRY_EONS = 2
+"""A delegated withdrawal's amount is set aside until it expires, so its expiry lies within this many eons."""
+
+
+def transfer(command: Transfer) -> StoredTransfer | Refusal:
+    """Accept and countersign a transfer, durably, or say why not. Its marker's signature was verified."""
+    outcome = committer.submit(command)
+    if isinstance(outcome, Refusal) and outcome.code in EXCEEDED_SLA:
+        # Few wallets get here, so only they pay for looking up their agreements.
+        subscribed = replace(
+            command,
+            sender_subscribed=has_agreement(command.sender.address),
+            recipient_subscribed=has_agreement(command.recipient.address),
+        )
+        if subscribed != command:
+            outcome = committer.submit(subscribed)
+    assert isinstance(outcome, StoredTransfer | Refusal)  # noqa: S101  (a transfer causes nothing else)
+    return outcome
+
+
+def delegate_withdrawal(
+    owner: Owner, amount: int, expiry_block: int, signature: bytes
+) -> DelegatedWithdrawal | Refusal:
+    """Request a withdrawal on chain in the owner's name (`spec/crypto.md` §5).
+
+    The amount is set aside at once, so that it can't be spent before the contract's event debits it.
+    """
+    try:
+        with transaction.atomic():
+            return _delegate(owner, amount, expiry_block, signature)
+    except IntegrityError as error:
+        if "delegated_withdrawal_once" in str(error):
+            return _refusal(ErrorCode.WITHDRAWAL_ALREADY_REQUESTED)
+        raise
+
+
+def _delegate(owner: Owner, amount: int, expiry_block: int, signature: bytes) -> DelegatedWithdrawal | Refusal:
+    status = store.chain_status()
+    if status.halted:
+        return _refusal(ErrorCode.CHAIN_HALTED)
+    latest_expiry = status.head_block + LONGEST_EXPIRY_EONS * status.blocks_per_eon
+    if not status.head_block + status.confirmations < expiry_block <= latest_expiry:
+        return Refusal(
+            ErrorCode.INVALID_EXPIRY.code,
+            f"the expiry must lie after block {status.head_block + status.confirmations}"
+            f" and not after block {latest_expiry}",
+        )
+    ReadWriteLock([status.eon]).read()
+    lock_wallets([owner.wallet])
+    pending = DelegatedWithdrawal.objects.filter(wallet_id=owner.wallet, state=DelegatedWithdrawal.State.PENDING)
+    if pending.filter(signature=signature).exists():
+        return _refusal(ErrorCode.WITHDRAWAL_ALREADY_REQUESTED)
+    reserved = pending.aggregate(total=Sum("amount"))["total"] or 0
+    requested = (
+        WithdrawalRequest.objects.filter(wallet_id=owner.wallet, eon_number=status.eon, slashed=False).aggregate(
+            total=Sum("amount")
+        )["total"]
+        or 0
+    )
+    account = load_accounts({owner.wallet: owner}, [status.eon], status.eon)[owner.wallet, status.eon]
+    if amount == 0 or amount > account.available - reserved:
+        spendable = max(account.available - int(reserved), 0)
+        return Refusal(ErrorCode.DEBIT_WALLET_OVERSPENDING.code, f"{amount} of {spendable}")
+    message = withdrawal_authorization_hash(
+        settings.HUB_LQD_CONTRACT_ADDRESS,
+        owner.token,
+        owner.address,
+        expiry_block,
+        amount + int(requested) + int(reserved),
+    )
+    if not is_valid(message, signature, owner.address):
+        return _refusal(ErrorCode.INVALID_WITHDRAWAL_SIGNATURE)
+    withdrawal = DelegatedWithdrawal.objects.create(
+        wallet_id=owner.wallet,
+        amount=amount,
+        expiry_block=expiry_block,
+        signature=signature,
+        time=timezone.now(),
+    )
+    queue(
+        "requestDelegatedWithdrawal",
+        {"delegated_withdrawal": withdrawal.pk},
+        tag=f"delegated-withdrawal/{withdrawal.pk}",
+    )
+    return withdrawal
+
+
+def _refusal(code: ErrorCode) -> Refusal:
+    return Refusal(code.code, code.value)

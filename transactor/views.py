@@ -1,0 +1,119 @@
+"""Transfers and delegated withdrawals."""
+
+from __future__ import annotations
+
+from drf_yasg.utils import swagger_auto_schema
+from rest_framework.parsers import FormParser, MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from auditor.render import receipt_of
+from auditor.serializers import TransferReceiptSerializer
+from ledger.directory import find_owner
+from ledger.engine import Refusal
+from operator_api.error_codes import ErrorCode
+from operator_api.rest import JSONParser, refuse
+from operator_api.swagger import detail, refusals
+from tos.permissions import SignedTerms
+from transactor import services
+from transactor.serializers import DelegatedWithdrawalSerializer, TransferSerializer, verify_marker
+
+
+class TransferView(APIView):
+    """Transfers."""
+
+    permission_classes = [SignedTerms]
+
+    @swagger_auto_schema(
+        request_body=TransferSerializer,
+        responses={
+            201: TransferReceiptSerializer,
+            400: refusals(
+                [
+                    ErrorCode.TOKEN_NOT_REGISTERED,
+                    ErrorCode.WALLET_NOT_ADMITTED,
+                    ErrorCode.DEBIT_CREDIT_WALLET_ADDRESS_MATCH,
+                    ErrorCode.DEBIT_CREDIT_TOKEN_ADDRESS_MISMATCH,
+                    ErrorCode.EON_NUMBER_OUT_OF_SYNC,
+                    ErrorCode.DEBIT_WALLET_EXCEEDED_SLA,
+                    ErrorCode.CREDIT_WALLET_EXCEEDED_SLA,
+                    ErrorCode.DEBIT_WALLET_OVERSPENDING,
+                    ErrorCode.DEBIT_WALLET_BALANCE_MARKER_EXCEED_BALANCE,
+                    ErrorCode.INVALID_DEBIT_BALANCE_SIGNATURE,
+                    ErrorCode.INVALID_DEBIT_SIGNATURE,
+                    ErrorCode.CHAIN_HALTED,
+                    ErrorCode.INVALID_ADDRESS,
+                ],
+                "unique",
+                "required",
+                "null",
+                "invalid",
+                "min_value",
+                "max_length",
+            ),
+            403: "INVALID_TOS_SIGNATURE: the sender has not signed the terms of service.",
+            503: detail("The hub has not read the chain yet."),
+        },
+    )
+    def post(self, request: Request) -> Response:
+        """Transfer an amount to another wallet of the same token. The answer is countersigned and durable."""
+        serializer = TransferSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        command = serializer.command()
+        verify_marker(command)
+        outcome = services.transfer(command)
+        if isinstance(outcome, Refusal):
+            raise refusal_error(outcome)
+        return Response(receipt_of(outcome), status=201)
+
+
+class DelegatedWithdrawalView(APIView):
+    """Delegated withdrawals."""
+
+    parser_classes = [FormParser, MultiPartParser, JSONParser]
+
+    @swagger_auto_schema(
+        request_body=DelegatedWithdrawalSerializer,
+        responses={
+            200: 'The JSON string "Ok": the hub sends the request to the contract.',
+            400: refusals(
+                [
+                    ErrorCode.WALLET_NOT_ADMITTED,
+                    ErrorCode.INVALID_EXPIRY,
+                    ErrorCode.DEBIT_WALLET_OVERSPENDING,
+                    ErrorCode.INVALID_WITHDRAWAL_SIGNATURE,
+                    ErrorCode.WITHDRAWAL_ALREADY_REQUESTED,
+                    ErrorCode.CHAIN_HALTED,
+                    ErrorCode.INVALID_ADDRESS,
+                ],
+                "required",
+                "invalid",
+            ),
+        },
+    )
+    def post(self, request: Request) -> Response:
+        """Have the operator request a withdrawal on chain that the owner authorised."""
+        serializer = DelegatedWithdrawalSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        values = serializer.validated_data
+        owner = find_owner(values["token"], values["wallet"])
+        if owner is None:
+            raise refuse(ErrorCode.WALLET_NOT_ADMITTED)
+        outcome = services.delegate_withdrawal(
+            owner, values["amount"], values["expiry"], values["signature"]
+        )
+        if isinstance(outcome, Refusal):
+            raise refusal_error(outcome)
+        return Response("Ok")
+
+
+def refusal_error(refusal: Refusal) -> Exception:
+    """The error of a refused command. `unique` is a check across fields, as clients know it."""
+    if refusal.code == "unique":
+        error = refuse(refusal.code, refusal.message)
+        error.detail = {"non_field_errors": error.detail}
+        return error
+    if refusal.code in ErrorCode.__members__ and not refusal.message:
+        return refuse(ErrorCode[refusal.code])
+    return refuse(refusal.code, refusal.message)
