@@ -17,8 +17,8 @@ from nocust.passive import passive_tree, transfer_bounds
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Where a transfer stands in its recipient's passive tree, and the recipient's proof of the next eon, which
-    commits to that tree."""
+    """Where a transfer stands in its recipient's passive tree, and the recipient's proof of the next eon,
+    which commits to that tree."""
 
     recipient: Proof
     index: int

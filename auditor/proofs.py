@@ -1,4 +1,4 @@
-"""Proofs of exclusive balance allotments, derived set-wise from the stored trees (`spec/crypto.md` §10, §11)."""
+"""Proofs of exclusive balance allotments, derived set-wise from stored trees (`spec/crypto.md` §10, §11)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Edge = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A wallet's allotment (its wallet, token and active state read along) with its path to the checkpoint."""
+    """A wallet's allotment (wallet, token and active state read along) with its path to the checkpoint."""
 
     allotment: ExclusiveBalanceAllotment
     path: IntervalProof
@@ -130,19 +130,21 @@ def _read_nodes(nodes: set[Node]) -> dict[Node, bytes]:
     if not nodes:
         return {}
     rows: list[Row] = fetch(
-        "SELECT n.commitment, n.level, n.node,"
-        f" substring(c.hashes FROM n.node %% {CHUNK_HASHES} * 32 + 1 FOR 32)"  # noqa: S608  (a constant)
-        " FROM unnest(%s::bigint[], %s::smallint[], %s::integer[]) n(commitment, level, node)"
-        " JOIN ledger_treechunk c ON c.commitment_id = n.commitment AND c.level = n.level"
-        f" AND c.chunk = n.node / {CHUNK_HASHES}",
-        _unzip(nodes, 3),
+        "SELECT n.commitment, n.level, n.chunk * %s + n.place, substring(c.hashes FROM n.place * 32 + 1 FOR 32)"
+        " FROM unnest(%s::bigint[], %s::smallint[], %s::integer[], %s::integer[])"
+        " n(commitment, level, chunk, place)"
+        " JOIN ledger_treechunk c ON c.commitment_id = n.commitment AND c.level = n.level AND c.chunk = n.chunk",
+        [
+            CHUNK_HASHES,
+            *_unzip(
+                ((commitment, level, *divmod(node, CHUNK_HASHES)) for commitment, level, node in nodes), 4
+            ),
+        ],
     )
     return {(commitment, level, node): bytes(found) for commitment, level, node, found in rows}
 
 
-def _read_edges(
-    edges: set[Edge], commitments: dict[tuple[int, int], TokenCommitment]
-) -> dict[Edge, int]:
+def _read_edges(edges: set[Edge], commitments: dict[tuple[int, int], TokenCommitment]) -> dict[Edge, int]:
     found: dict[Edge, int] = {}
     inner: list[tuple[int, int, int, int]] = []
     places = {row.pk: (eon, row) for (eon, _), row in commitments.items()}
@@ -151,11 +153,14 @@ def _read_edges(
         if number < row.wallet_count:
             inner.append((commitment, eon, row.token_id, number))
         else:
-            found[commitment, number] = row.wallet_upper_bound if number == row.wallet_count else row.upper_bound
+            found[commitment, number] = (
+                row.wallet_upper_bound if number == row.wallet_count else row.upper_bound
+            )
     if inner:
         rows = fetch(
             'SELECT e.commitment, e.trail, a."left"'
-            " FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) e(commitment, eon, token, trail)"
+            " FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])"
+            " e(commitment, eon, token, trail)"
             " JOIN ledger_wallet w ON w.token_id = e.token AND w.trail_identifier = e.trail"
             " JOIN ledger_exclusivebalanceallotment a ON a.wallet_id = w.id AND a.eon_number = e.eon",
             _unzip(inner, 4),

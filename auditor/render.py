@@ -1,5 +1,7 @@
-"""Rows as the JSON objects of `spec/http-api.md` §4, key by key. No function here asks the database, as long as
-the rows come from `auditor.selectors`, which reads everything along."""
+"""Rows as the JSON objects of `spec/http-api.md` §4, key by key.
+
+No function here asks the database, as long as the rows come from `auditor.selectors`, which reads all along.
+"""
 
 from __future__ import annotations
 
@@ -166,6 +168,7 @@ def active_state_checksum(found: Proof) -> bytes:
 
 
 def _receipt(
+    *,
     row_id: int,
     sender: Object,
     recipient: Object,
@@ -194,16 +197,16 @@ def _receipt(
 def transfer_receipt(row: Transfer) -> Object:
     """The answer to a transfer, §4.6; also the payload of TRANSFER_CONFIRMATION."""
     return _receipt(
-        row.pk,
-        wallet_ref(row.wallet),
-        wallet_ref(row.recipient),
-        row.amount,
-        row.time,
-        row.eon_number,
-        active_state(row.sender_active_state),
-        row.nonce,
-        row.position,
-        row.tx_id,
+        row_id=row.pk,
+        sender=wallet_ref(row.wallet),
+        recipient=wallet_ref(row.recipient),
+        amount=row.amount,
+        time=row.time,
+        eon=row.eon_number,
+        state=active_state(row.sender_active_state),
+        nonce=row.nonce,
+        position=row.position,
+        tx_id=row.tx_id,
     )
 
 
@@ -217,16 +220,16 @@ def receipt_of(stored: StoredTransfer) -> Object:
         "tx_set_index": event.tx_set_index,
     }
     return _receipt(
-        stored.id,
-        _owner_ref(event.sender),
-        _owner_ref(event.recipient),
-        event.amount,
-        stored.time,
-        event.eon,
-        state,
-        event.nonce,
-        event.position,
-        stored.tx_id,
+        row_id=stored.id,
+        sender=_owner_ref(event.sender),
+        recipient=_owner_ref(event.recipient),
+        amount=event.amount,
+        time=stored.time,
+        eon=event.eon,
+        state=state,
+        nonce=event.nonce,
+        position=event.position,
+        tx_id=stored.tx_id,
     )
 
 

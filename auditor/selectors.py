@@ -41,9 +41,7 @@ def tokens() -> list[Token]:
 
 def find_wallet(token: bytes, address: bytes) -> Wallet | None:
     """The wallet of `address` for the token, with the token; or None."""
-    return (
-        Wallet.objects.filter(token__address=token, address=address).select_related("token").first()
-    )
+    return Wallet.objects.filter(token__address=token, address=address).select_related("token").first()
 
 
 def full_transfers() -> QuerySet[Transfer]:

@@ -1,5 +1,18 @@
-"""URLs of the app."""
+"""URLs of the app. Each answers with and without its final slash."""
 
-from django.urls import URLPattern
+from django.urls import re_path
 
-urlpatterns: list[URLPattern] = []
+from auditor import views
+
+_ADDRESS = "(?:0x)?[0-9a-fA-F]{40}"
+_TOKEN = f"(?P<token>{_ADDRESS})"
+_WALLET = f"(?P<wallet>{_ADDRESS})"
+
+urlpatterns = [
+    re_path(r"^audit/?$", views.status),
+    re_path(r"^audit/tokens/?$", views.tokens),
+    re_path(r"^audit/transactions/?$", views.transactions),
+    re_path(r"^audit/transactions/(?P<transaction_id>[0-9]+)/?$", views.transaction),
+    re_path(rf"^audit/{_TOKEN}/{_WALLET}/whois/?$", views.whois),
+    re_path(rf"^audit/(?P<eon_number>[0-9]+)/{_TOKEN}/{_WALLET}/?$", views.wallet_state),
+]

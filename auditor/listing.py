@@ -1,0 +1,110 @@
+"""The transaction list: filters, search, order and pages (`spec/http-api.md` §3.2.7)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from uuid import UUID
+
+from django.db.models import F, Func, Q, QuerySet, TextField, Value
+from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.pagination import LimitOffsetPagination
+from rest_framework.request import Request
+
+from auditor.selectors import MAX_NUMBER, listed_transfers
+from ledger.models import Token, Transfer, Wallet
+
+MAX_PAGE = 1000
+MAX_OFFSET = 2**31
+MAX_TERMS = 8
+"""Terms of a search or an ordering that are looked at."""
+
+FLAGS = ("passive", "swap", "complete", "cancelled", "voided")
+BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+ORDERINGS: Mapping[str, tuple[str, ...]] = {
+    **{
+        name: (name,)
+        for name in ("id", "tx_id", "amount", "wallet", "recipient", "nonce", "eon_number", *FLAGS)
+    },
+    "time": ("time", "id"),
+}
+ADDRESS = re.compile(r"[0-9a-f]{40}")
+HEX = re.compile(r"[0-9a-f]{1,40}")
+NUMBER = re.compile(r"[0-9]{1,78}")
+
+
+class TransactionPages(LimitOffsetPagination):
+    """Pages of 10 transactions unless `limit` asks for up to 1000; what is no positive number is ignored."""
+
+    default_limit = 10
+    max_limit = MAX_PAGE
+
+    def get_offset(self, request: Request) -> int:
+        return min(super().get_offset(request), MAX_OFFSET)
+
+
+def transactions(query: Mapping[str, str]) -> QuerySet[Transfer]:
+    """The transactions that match the query parameters, in their order; unknown parameters are ignored.
+
+    Raises ValidationError by field for a `tx_id`, `eon_number` or `nonce` that is malformed.
+    """
+    rows = listed_transfers()
+    if query.get("tx_id"):
+        rows = rows.filter(tx_id=_uuid(query["tx_id"]))
+    for name in ("eon_number", "nonce"):
+        if query.get(name):
+            rows = rows.filter(**{name: _number(name, query[name])})
+    for name in FLAGS:
+        wanted = BOOLEANS.get(query.get(name, "").lower())
+        if wanted is not None:
+            rows = rows.filter(**{name: wanted})
+    for term in re.split(r"[\s,]+", query.get("search", ""))[:MAX_TERMS]:
+        if term:
+            rows = rows.filter(_matches(term))
+    return rows.order_by(*_order(query.get("ordering", "")))
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise ValidationError({"tx_id": [ErrorDetail("Enter a valid UUID.", code="invalid")]}) from None
+
+
+def _number(name: str, text: str) -> int:
+    if not NUMBER.fullmatch(text.strip()):
+        raise ValidationError({name: [ErrorDetail("Enter a number.", code="invalid")]})
+    number = int(text)
+    return min(number, MAX_NUMBER) if name == "eon_number" else number
+
+
+def _order(text: str) -> list[str]:
+    """Column names with their direction; ends with the id, so that pages never overlap."""
+    columns: list[str] = []
+    for item in text.split(",")[:MAX_TERMS]:
+        name = item.strip()
+        sign = "-" if name.startswith("-") else ""
+        columns += [sign + column for column in ORDERINGS.get(name.removeprefix("-"), ())]
+    return columns if {"id", "-id"} & set(columns) else [*columns, "id"]
+
+
+def _matches(term: str) -> Q:
+    """Sender or recipient has the term in the hexadecimal text of its address or of its token's."""
+    digits = term.lower().removeprefix("0x")
+    if ADDRESS.fullmatch(digits):
+        address = bytes.fromhex(digits)
+        token = Token.objects.filter(address=address).values_list("pk", flat=True).first()
+        wallets = list(Wallet.objects.filter(address=address).values_list("pk", flat=True))
+        found = Q(wallet__in=wallets) | Q(recipient__in=wallets)
+        return found if token is None else found | Q(wallet__token=token) | Q(recipient__token=token)
+    if not HEX.fullmatch(digits):
+        return Q(pk__in=[])
+    matching = Wallet.objects.annotate(digits=_hex("address"), token_digits=_hex("token__address")).filter(
+        Q(digits__contains=digits) | Q(token_digits__contains=digits)
+    )
+    ids = matching.values("pk")
+    return Q(wallet__in=ids) | Q(recipient__in=ids)
+
+
+def _hex(column: str) -> Func:
+    return Func(F(column), Value("hex"), function="encode", output_field=TextField())

@@ -1,0 +1,156 @@
+"""The audit endpoints (`spec/http-api.md` §3.2)."""
+
+from __future__ import annotations
+
+import re
+
+from drf_yasg import openapi
+from drf_yasg.utils import swagger_auto_schema
+from rest_framework.decorators import api_view
+from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from auditor import listing, render, selectors, serializers
+from auditor.deliveries import deliveries
+from ledger.models import Wallet
+from ledger.store import chain_status
+from nocust.addresses import parse_address
+from operator_api.error_codes import ErrorCode
+from operator_api.swagger import detail, refusals
+
+TAGS = ["audit"]
+NOT_READY = {503: detail(f"`{ErrorCode.HUB_NOT_READY.code}`: {ErrorCode.HUB_NOT_READY.value}")}
+INTEGER = re.compile(r"[+-]?[0-9]{1,78}")
+
+
+def _path(name: str, meaning: str, kind: str = openapi.TYPE_STRING) -> openapi.Parameter:
+    return openapi.Parameter(name, openapi.IN_PATH, meaning, required=True, type=kind)
+
+
+def _query(name: str, meaning: str, kind: str = openapi.TYPE_STRING) -> openapi.Parameter:
+    return openapi.Parameter(name, openapi.IN_QUERY, meaning, type=kind)
+
+
+TOKEN = _path("token", "the token's address, with or without 0x")
+WALLET = _path("wallet", "the owner's address, with or without 0x")
+
+
+def _wallet(token: str, wallet: str) -> Wallet:
+    found = selectors.find_wallet(parse_address(token), parse_address(wallet))
+    if found is None:
+        raise NotFound
+    return found
+
+
+@swagger_auto_schema(
+    method="get",
+    tags=TAGS,
+    operation_id="audit_status",
+    responses={200: serializers.StatusSerializer, **NOT_READY},
+)
+@api_view(["GET"])
+def status(request: Request) -> Response:
+    """Operator status: the newest block and eon, seen and confirmed."""
+    return Response(render.status(chain_status()))
+
+
+@swagger_auto_schema(
+    method="get",
+    tags=TAGS,
+    operation_id="audit_tokens",
+    responses={200: serializers.TokenSerializer(many=True)},
+)
+@api_view(["GET"])
+def tokens(request: Request) -> Response:
+    """The tokens that can be held here, in the order of their registration."""
+    return Response([render.token(row) for row in selectors.tokens()])
+
+
+@swagger_auto_schema(
+    method="get",
+    tags=TAGS,
+    operation_id="audit_wallet",
+    manual_parameters=[
+        _path("eon_number", "any eon, future ones too", openapi.TYPE_INTEGER),
+        TOKEN,
+        WALLET,
+        _query("transfer_id", "list only transactions from this row id on", openapi.TYPE_INTEGER),
+    ],
+    responses={
+        200: serializers.WalletStateSerializer,
+        400: refusals([], "invalid"),
+        404: detail("There is no such wallet."),
+    },
+)
+@api_view(["GET"])
+def wallet_state(request: Request, eon_number: str, token: str, wallet: str) -> Response:
+    """A wallet in one eon: its proof at the eon's start and all that happened to it since."""
+    first = _integer("transfer_id", request.query_params.get("transfer_id") or "0")
+    eon = min(int(eon_number[:80]), selectors.MAX_NUMBER)
+    history = selectors.wallet_history(_wallet(token, wallet), eon, first)
+    return Response(render.wallet_state(history))
+
+
+def _integer(name: str, text: str) -> int:
+    if not INTEGER.fullmatch(text.strip()):
+        raise ValidationError({name: [ErrorDetail("A valid integer is required.", code="invalid")]})
+    return int(text)
+
+
+@swagger_auto_schema(
+    method="get",
+    tags=TAGS,
+    operation_id="audit_whois",
+    manual_parameters=[TOKEN, WALLET],
+    responses={200: serializers.AdmissionSerializer, 404: detail("There is no such wallet.")},
+)
+@api_view(["GET"])
+def whois(request: Request, token: str, wallet: str) -> Response:
+    """How a wallet registered."""
+    return Response(render.admission(_wallet(token, wallet)))
+
+
+@swagger_auto_schema(
+    method="get",
+    tags=TAGS,
+    operation_id="audit_transactions",
+    manual_parameters=[
+        _query("tx_id", "the transaction's UUID"),
+        _query("eon_number", "the eon", openapi.TYPE_INTEGER),
+        _query("nonce", "the nonce"),
+        *(_query(flag, "true or false", openapi.TYPE_BOOLEAN) for flag in listing.FLAGS),
+        _query(
+            "search",
+            "terms split by blanks and commas, each to be found in an address or token of either side",
+        ),
+        _query(
+            "ordering", f"comma list of {', '.join(listing.ORDERINGS)}; - before a name for descending order"
+        ),
+        _query("limit", f"rows of a page, at most {listing.MAX_PAGE}; 10 if absent", openapi.TYPE_INTEGER),
+        _query("offset", "rows to skip", openapi.TYPE_INTEGER),
+    ],
+    responses={200: serializers.TransactionPageSerializer, 400: refusals([], "invalid")},
+)
+@api_view(["GET"])
+def transactions(request: Request) -> Response:
+    """Transactions in short form, by pages."""
+    pages = listing.TransactionPages()
+    rows = pages.paginate_queryset(listing.transactions(request.query_params), request)
+    return pages.get_paginated_response(render.page(rows or []))
+
+
+@swagger_auto_schema(
+    method="get",
+    tags=TAGS,
+    operation_id="audit_transaction",
+    manual_parameters=[_path("transaction_id", "the row's id", openapi.TYPE_INTEGER)],
+    responses={200: serializers.TransactionSerializer, 404: detail("There is no such transaction.")},
+)
+@api_view(["GET"])
+def transaction(request: Request, transaction_id: str) -> Response:
+    """A transaction in full, with the proof of its delivery once there is one."""
+    row = selectors.transfer(int(transaction_id[:80]))
+    if row is None:
+        raise NotFound
+    return Response(render.transaction(row, deliveries([row]).get(row.pk)))
