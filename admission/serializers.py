@@ -78,9 +78,7 @@ class BulkAdmissionSerializer(serializers.Serializer[Any]):
         addresses = {entry["address"] for entry in entries}
         tokens = {token.address: token for token in Token.objects.all()}
         barred = set(Blacklist.objects.filter(address__in=addresses).values_list("address", flat=True))
-        known = set(
-            Wallet.objects.filter(address__in=addresses).values_list("token__address", "address")
-        )
+        known = set(Wallet.objects.filter(address__in=addresses).values_list("token__address", "address"))
         admissions: list[Admission] = []
         for entry in entries:
             token = tokens.get(entry["token"])
@@ -89,9 +87,7 @@ class BulkAdmissionSerializer(serializers.Serializer[Any]):
             place = (token.address, entry["address"])
             if entry["address"] in barred or place in known:
                 continue
-            admission = Admission(
-                token, entry["address"], entry["authorization"], entry["tos_signature"]
-            )
+            admission = Admission(token, entry["address"], entry["authorization"], entry["tos_signature"])
             check_signatures(admission, eon, config)
             known.add(place)
             admissions.append(admission)

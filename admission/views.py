@@ -59,7 +59,10 @@ class AdmissionView(APIView):
 
     @swagger_auto_schema(
         request_body=AdmissionSerializer,
-        responses={201: AdmittedSerializer, 400: refusals(REFUSALS, "required", "null", "blank", "max_length")},
+        responses={
+            201: AdmittedSerializer,
+            400: refusals(REFUSALS, "required", "null", "blank", "max_length"),
+        },
     )
     def post(self, request: Request) -> Response:
         """Register an address in a token. It is admitted at once; REGISTERED_WALLET is sent to its stream."""

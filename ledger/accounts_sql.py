@@ -15,9 +15,7 @@ AVAILABLE = "(a.opening + a.deposited + a.gained + a.received - a.spent - a.with
 def lock_wallets(wallets: Sequence[int]) -> None:
     """Hold the wallets, given in ascending order, until the transaction ends. One order for the whole system, so
     that nobody waits for somebody who waits for them."""
-    fetch(
-        "SELECT id FROM ledger_wallet WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [list(wallets)]
-    )
+    fetch("SELECT id FROM ledger_wallet WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [list(wallets)])
 
 
 def load_accounts(owners: Mapping[int, Owner], eons: Iterable[int], latest: int) -> dict[Key, Account]:

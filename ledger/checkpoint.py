@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 CURSOR_ROWS = 10_000
 """Rows fetched at a time from a query that may return a million."""
 
+NULL = "\\N"
+"""A null in PostgreSQL's COPY format."""
+
 
 class UnbalancedLedgerError(RuntimeError):
     """The wallets' balances do not add up to what the contract holds: no checkpoint is made of that."""
@@ -165,10 +168,10 @@ def _collect(token: Token, eon: int, passive_roots: dict[int, bytes]) -> Leaves:
         " WHERE w.token_id = %s AND w.registration_eon_number < %s ORDER BY w.trail_identifier",
         [eon - 1, eon - 1, token.pk, eon],
     )
-    for wallet, address, trail, funds, received, marker, state, spent, gained, set_hash in rows:
+    for wallet, holder, trail, funds, received, marker, state, spent, gained, set_hash in rows:
         if trail != len(leaves.inner):
             raise UnbalancedLedgerError(f"trail {trail} of {token} stands in place {len(leaves.inner)}")
-        address = bytes(address)
+        address = bytes(holder)
         checksum = ZERO_HASH
         if state is not None:
             checksum = active_state_hash(
@@ -177,17 +180,22 @@ def _collect(token: Token, eon: int, passive_roots: dict[int, bytes]) -> Leaves:
         passive_root = passive_roots.get(wallet)
         leaves.inner.append(
             balance_inner_hash(
-                contract, token.address, address, passive_root or ZERO_HASH, int(received), int(marker), checksum
+                contract,
+                token.address,
+                address,
+                passive_root or ZERO_HASH,
+                int(received),
+                int(marker),
+                checksum,
             )
         )
         left = leaves.total
         leaves.signed_total += int(funds)
         # What is below zero was requested on chain after it was spent; slashing cancels that request.
         leaves.bounds.append(left + max(int(funds), 0))
-        passive = "\\N" if passive_root is None else f"\\\\x{passive_root.hex()}"
-        leaves.rows.write(
-            f"{wallet}\t{eon}\t{left}\t{leaves.total}\t{passive}\t{received}\t{marker}\t{state or chr(92) + 'N'}\n"
-        )
+        passive = NULL if passive_root is None else f"\\\\x{passive_root.hex()}"
+        row = (wallet, eon, left, leaves.total, passive, received, marker, NULL if state is None else state)
+        leaves.rows.write("\t".join(map(str, row)) + "\n")
     return leaves
 
 

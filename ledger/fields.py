@@ -89,7 +89,7 @@ class HashListField(models.BinaryField):  # type: ignore[type-arg]
         return super().get_db_prep_value(blob, connection, prepared)
 
 
-def split_hashes(blob: bytes) -> list[bytes]:
+def split_hashes(blob: bytes | memoryview) -> list[bytes]:
     """Cut a concatenation of 32-byte hashes into the list."""
     blob = bytes(blob)
     return [blob[i : i + 32] for i in range(0, len(blob), 32)]

@@ -52,7 +52,7 @@ class GroupCommitter:
             self._lead()
         if request.error is not None:
             raise request.error
-        assert request.outcome is not None  # noqa: S101  (set with every wake-up that is no error)
+        assert request.outcome is not None
         return request.outcome
 
     def _lead(self) -> None:

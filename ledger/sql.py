@@ -12,7 +12,7 @@ Row = tuple[Any, ...]
 PAGE = 1000
 
 
-def fetch(statement: str, parameters: Sequence[object] = ()) -> list[Row]:
+def fetch(statement: str, parameters: Sequence[Any] = ()) -> list[Row]:
     """All rows of a query."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)

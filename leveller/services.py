@@ -27,7 +27,9 @@ def subscribe(address: bytes, transfer_id: int) -> Agreement:
     """Give `address` an agreement for its transfer of the price to the service wallet. Raises AgreementError."""
     with transaction.atomic():
         transfer = (
-            Transfer.objects.select_related("wallet", "recipient__token").filter(pk=transfer_id, swap=False).first()
+            Transfer.objects.select_related("wallet", "recipient__token")
+            .filter(pk=transfer_id, swap=False)
+            .first()
         )
         if transfer is None:
             raise AgreementError(ErrorCode.TRANSFER_DOES_NOT_EXIST)

@@ -100,7 +100,5 @@ class AgreementView(APIView):
         try:
             agreement = subscribe(parse_address(wallet), serializer.validated_data["transfer_id"])
         except AgreementError as error:
-            raise serializers.ValidationError(
-                {"non_field_errors": object_error(error.code).detail}
-            ) from None
+            raise serializers.ValidationError({"non_field_errors": object_error(error.code).detail}) from None
         return Response(_render(agreement), status=201)

@@ -5,6 +5,7 @@ own ASGI handler psycopg2 opens one a request and a burst exhausts PostgreSQL.
 """
 
 import os
+from typing import Any, cast
 
 from a2wsgi import WSGIMiddleware
 from channels.routing import ProtocolTypeRouter, URLRouter
@@ -12,14 +13,14 @@ from django.urls import re_path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "operator_api.settings")
 
-from operator_api.wsgi import application as wsgi_application  # noqa: E402  (needs the settings named above)
+from django.conf import settings
 
-from django.conf import settings  # noqa: E402
-from synchronizer.consumers import StreamConsumer  # noqa: E402  (needs the apps loaded)
+from operator_api.wsgi import application as wsgi_application
+from synchronizer.consumers import StreamConsumer
 
 application = ProtocolTypeRouter(
     {
-        "http": WSGIMiddleware(wsgi_application, workers=settings.HTTP_THREADS),
+        "http": WSGIMiddleware(cast(Any, wsgi_application), workers=settings.HTTP_THREADS),
         "websocket": URLRouter([re_path(r"^ws/?$", StreamConsumer.as_asgi())]),
     }
 )

@@ -54,7 +54,9 @@ class Environment:
         return self.read(name, default, convert)
 
     def items(self, name: str, default: list[str]) -> list[str]:
-        return self.read(name, default, lambda text: [item.strip() for item in text.split(",") if item.strip()])
+        return self.read(
+            name, default, lambda text: [item.strip() for item in text.split(",") if item.strip()]
+        )
 
     def require(self, name: str, reason: str) -> None:
         """Note a problem unless `name` is set."""

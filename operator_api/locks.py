@@ -28,7 +28,7 @@ def _call(function: str, lock: Lock, key: int) -> bool:
     if not connection.in_atomic_block:
         raise NotInTransactionError(f"{lock.name} is taken inside transaction.atomic() only")
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {function}(%s, %s)", [int(lock), key & 0x7FFFFFFF])  # noqa: S608 (own names)
+        cursor.execute(f"SELECT {function}(%s, %s)", [int(lock), key & 0x7FFFFFFF])
         row = cursor.fetchone()
     return bool(row and row[0] is not False)
 

@@ -20,7 +20,9 @@ logger = logging.getLogger(__name__)
 class JSONRenderer(renderers.JSONRenderer):
     """JSON by orjson: UTF-8, no spaces."""
 
-    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
+    def render(
+        self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None
+    ) -> bytes:
         return b"" if data is None else orjson.dumps(data, default=str)
 
 

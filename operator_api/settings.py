@@ -181,9 +181,7 @@ if HUB_OWNER_ACCOUNT_KEY and private_key_address(HUB_OWNER_ACCOUNT_KEY) != HUB_O
 BULK_ADMISSION_LIMIT = environment.integer("BULK_ADMISSION_LIMIT", 20, minimum=1)  # wallets
 SLA_TOKEN_ADDRESS = environment.read("SLA_TOKEN_ADDRESS", parse_address(DEVELOPMENT_TOKEN), parse_address)
 SLA_TOKEN_NAME = environment.text("SLA_TOKEN_NAME", "LQD")
-SLA_RECIPIENT_ADDRESS = environment.read(
-    "SLA_RECIPIENT_ADDRESS", HUB_OWNER_ACCOUNT_ADDRESS, parse_address
-)
+SLA_RECIPIENT_ADDRESS = environment.read("SLA_RECIPIENT_ADDRESS", HUB_OWNER_ACCOUNT_ADDRESS, parse_address)
 SLA_THRESHOLD = environment.integer("SLA_THRESHOLD", 100)  # entries of a wallet's transaction set an eon
 SLA_PRICE = environment.integer("SLA_PRICE", 10**18)  # smallest unit of the token
 SLA_DURATION_DAYS = environment.integer("SLA_DURATION_DAYS", 30, minimum=1)

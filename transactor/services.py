@@ -39,7 +39,7 @@ def transfer(command: Transfer) -> StoredTransfer | Refusal:
         )
         if subscribed != command:
             outcome = committer.submit(subscribed)
-    assert isinstance(outcome, StoredTransfer | Refusal)  # noqa: S101  (a transfer causes nothing else)
+    assert isinstance(outcome, StoredTransfer | Refusal)
     return outcome
 
 
@@ -59,7 +59,9 @@ def delegate_withdrawal(
         raise
 
 
-def _delegate(owner: Owner, amount: int, expiry_block: int, signature: bytes) -> DelegatedWithdrawal | Refusal:
+def _delegate(
+    owner: Owner, amount: int, expiry_block: int, signature: bytes
+) -> DelegatedWithdrawal | Refusal:
     status = store.chain_status()
     if status.halted:
         return _refusal(ErrorCode.CHAIN_HALTED)
@@ -72,14 +74,16 @@ def _delegate(owner: Owner, amount: int, expiry_block: int, signature: bytes) ->
         )
     ReadWriteLock([status.eon]).read()
     lock_wallets([owner.wallet])
-    pending = DelegatedWithdrawal.objects.filter(wallet_id=owner.wallet, state=DelegatedWithdrawal.State.PENDING)
+    pending = DelegatedWithdrawal.objects.filter(
+        wallet_id=owner.wallet, state=DelegatedWithdrawal.State.PENDING
+    )
     if pending.filter(signature=signature).exists():
         return _refusal(ErrorCode.WITHDRAWAL_ALREADY_REQUESTED)
     reserved = pending.aggregate(total=Sum("amount"))["total"] or 0
     requested = (
-        WithdrawalRequest.objects.filter(wallet_id=owner.wallet, eon_number=status.eon, slashed=False).aggregate(
-            total=Sum("amount")
-        )["total"]
+        WithdrawalRequest.objects.filter(
+            wallet_id=owner.wallet, eon_number=status.eon, slashed=False
+        ).aggregate(total=Sum("amount"))["total"]
         or 0
     )
     account = load_accounts({owner.wallet: owner}, [status.eon], status.eon)[owner.wallet, status.eon]

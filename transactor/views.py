@@ -100,9 +100,7 @@ class DelegatedWithdrawalView(APIView):
         owner = find_owner(values["token"], values["wallet"])
         if owner is None:
             raise refuse(ErrorCode.WALLET_NOT_ADMITTED)
-        outcome = services.delegate_withdrawal(
-            owner, values["amount"], values["expiry"], values["signature"]
-        )
+        outcome = services.delegate_withdrawal(owner, values["amount"], values["expiry"], values["signature"])
         if isinstance(outcome, Refusal):
             raise refusal_error(outcome)
         return Response("Ok")

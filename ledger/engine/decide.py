@@ -37,7 +37,9 @@ def _chain_effect(command: Deposit | RequestWithdrawal | CancelWithdrawal, facts
     return WithdrawalCancelled(command.owner, command.eon, command.amount)
 
 
-def _decide_transfer(accounts: Accounts, command: Transfer, facts: Facts, rules: Rules) -> Transferred | Refusal:
+def _decide_transfer(
+    accounts: Accounts, command: Transfer, facts: Facts, rules: Rules
+) -> Transferred | Refusal:
     if facts.halted:
         return Refusal("CHAIN_HALTED")
     if command.eon != facts.eon or command.eon in facts.closed:
@@ -57,9 +59,7 @@ def _decide_transfer(accounts: Accounts, command: Transfer, facts: Facts, rules:
     )
 
 
-def _service_level(
-    command: Transfer, sender: Account, recipient: Account, rules: Rules
-) -> Refusal | None:
+def _service_level(command: Transfer, sender: Account, recipient: Account, rules: Rules) -> Refusal | None:
     """Each side's entries in its own set are limited unless it, or the other side, is exempt."""
     addresses = {command.sender.address, command.recipient.address}
     if addresses & rules.exempt:

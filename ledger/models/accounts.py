@@ -60,15 +60,18 @@ class Account(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["eon_number", "wallet"], name="account_eon_wallet"),
             non_negative(
-                "deposited", "spent", "gained", "received", "set_size", "passive_marker",
+                "deposited",
+                "spent",
+                "gained",
+                "received",
+                "set_size",
+                "passive_marker",
                 table="account",
             ),
             models.CheckConstraint(
                 condition=Q(withdrawn__gt=0)
                 | Q(opening__lt=0)
-                | Q(
-                    spent__lte=F("opening") + F("deposited") + F("gained") + F("received") - F("withdrawn")
-                ),
+                | Q(spent__lte=F("opening") + F("deposited") + F("gained") + F("received") - F("withdrawn")),
                 name="account_never_overspent",
             ),
         ]
@@ -76,7 +79,8 @@ class Account(models.Model):
     @property
     def available(self) -> int:
         """What the wallet may spend or take into the next eon."""
-        return self.opening + self.deposited + self.gained + self.received - self.spent - self.withdrawn
+        income = self.opening + self.deposited + self.gained + self.received
+        return int(income - self.spent - self.withdrawn)
 
 
 class MinimumAvailableBalance(models.Model):
@@ -92,6 +96,8 @@ class MinimumAvailableBalance(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["wallet", "eon_number"], name="minimum_available_balance_wallet_eon"),
+            models.UniqueConstraint(
+                fields=["wallet", "eon_number"], name="minimum_available_balance_wallet_eon"
+            ),
             non_negative("amount", table="minimum_available_balance"),
         ]

@@ -48,7 +48,9 @@ class WithdrawalRequest(BlockchainTransaction):
 
     token = models.ForeignKey(Token, on_delete=models.PROTECT, db_index=False)
     address = AddressField()
-    wallet = models.ForeignKey(Wallet, null=True, on_delete=models.PROTECT, related_name="withdrawal_requests")
+    wallet = models.ForeignKey(
+        Wallet, null=True, on_delete=models.PROTECT, related_name="withdrawal_requests"
+    )
     slashed = models.BooleanField(default=False)
     slashed_eon_number = models.BigIntegerField(null=True, help_text="The eon in which it was given back.")
 

@@ -34,7 +34,9 @@ class Transfer(Transaction):
     recipient = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False)
     nonce = AmountField()
     position = AmountField(null=True)
-    sender_active_state = models.ForeignKey(ActiveState, on_delete=models.PROTECT, related_name="+", db_index=False)
+    sender_active_state = models.ForeignKey(
+        ActiveState, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
     passive = models.BooleanField(default=True)
     swap = models.BooleanField(default=False)
     processed = models.BooleanField(default=True)
@@ -46,11 +48,15 @@ class Transfer(Transaction):
     class Meta:
         ordering = ["id"]
         constraints = [
-            models.UniqueConstraint(fields=["wallet", "eon_number", "nonce"], name="transfer_wallet_eon_nonce"),
+            models.UniqueConstraint(
+                fields=["wallet", "eon_number", "nonce"], name="transfer_wallet_eon_nonce"
+            ),
             non_negative("amount", "nonce", table="transfer"),
             models.CheckConstraint(
                 condition=models.Q(swap=True) | models.Q(complete=False) | models.Q(processed=True),
                 name="transfer_complete_is_processed",
             ),
         ]
-        indexes = [models.Index(fields=["recipient", "eon_number", "position"], name="transfer_recipient_eon")]
+        indexes = [
+            models.Index(fields=["recipient", "eon_number", "position"], name="transfer_recipient_eon")
+        ]

@@ -90,7 +90,10 @@ class Play:
         eon = eon or self.eon
         with transaction.atomic():
             deposit = Deposit.objects.create(
-                **self._event(eon), token=self._token(player), address=player.address, amount=amount,
+                **self._event(eon),
+                token=self._token(player),
+                address=player.address,
+                amount=amount,
                 wallet_id=player.wallet_id or None,
             )
             if player.wallet_id:
@@ -104,7 +107,10 @@ class Play:
         eon = eon or self.eon
         with transaction.atomic():
             request = WithdrawalRequest.objects.create(
-                **self._event(eon), token=self._token(player), address=player.address, amount=amount,
+                **self._event(eon),
+                token=self._token(player),
+                address=player.address,
+                amount=amount,
                 wallet_id=player.wallet_id,
             )
             store.run([engine.RequestWithdrawal(player.owner, eon, amount)])

@@ -2,41 +2,61 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import ledger.fields
 from django.db import migrations, models
+
+import ledger.fields
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='TOSConfig',
+            name="TOSConfig",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('privacy_policy_digest', models.CharField(max_length=64)),
-                ('terms_of_service_digest', models.CharField(max_length=64)),
-                ('time', models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("privacy_policy_digest", models.CharField(max_length=64)),
+                ("terms_of_service_digest", models.CharField(max_length=64)),
+                ("time", models.DateTimeField(default=django.utils.timezone.now)),
             ],
             options={
-                'ordering': ['id'],
-                'constraints': [models.UniqueConstraint(fields=('privacy_policy_digest', 'terms_of_service_digest'), name='tos_config_digests')],
+                "ordering": ["id"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("privacy_policy_digest", "terms_of_service_digest"), name="tos_config_digests"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='TOSSignature',
+            name="TOSSignature",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('address', ledger.fields.AddressField()),
-                ('tos_signature', ledger.fields.SignatureField()),
-                ('tos_config', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to='tos.tosconfig')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("address", ledger.fields.AddressField()),
+                ("tos_signature", ledger.fields.SignatureField()),
+                (
+                    "tos_config",
+                    models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to="tos.tosconfig"),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('address', 'tos_config'), name='tos_signature_address_config')],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("address", "tos_config"), name="tos_signature_address_config"
+                    )
+                ],
             },
         ),
     ]
