@@ -110,7 +110,7 @@ def check_bytes(value: bytes, length: int = 32) -> bytes:
     return value
 
 
-def check_hashes(hashes: Sequence[bytes]) -> None:
+def check_hashes(hashes: object) -> None:
     """Raise InvalidLength unless `hashes` is a sequence of 32-byte strings."""
     if isinstance(hashes, (bytes, str)) or not isinstance(hashes, Sequence):
         raise InvalidLength("a sequence of hashes is needed")

@@ -166,7 +166,7 @@ def proof_from_levels(
     return IntervalProof(hashes, values)
 
 
-def blob_reader(blobs: Sequence[bytes]) -> Callable[[int, int], bytes]:
+def blob_reader(blobs: Sequence[bytes | memoryview]) -> Callable[[int, int], bytes]:
     """Reader for :func:`proof_from_levels` over levels stored as `IntervalTree.blobs` gives them."""
 
     def read(level: int, position: int) -> bytes:

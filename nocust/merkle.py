@@ -175,7 +175,7 @@ class Peaks:
         return b"".join(self.hashes)
 
     @classmethod
-    def decode(cls, size: int, blob: bytes) -> "Peaks":
+    def decode(cls, size: int, blob: bytes | memoryview) -> "Peaks":
         """Peaks of `size` leaves from the byte string `encode` gave; raises InvalidLength, InvalidInteger."""
         try:
             data = bytes(memoryview(blob))
