@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -64,8 +64,7 @@ def admit(admissions: Sequence[Admission], eon: int, config: TOSConfig) -> list[
             ReadWriteLock([eon]).read()
             if store.chain_status().eon != eon:
                 raise EonChangedError
-            _lock_tokens(admission.token for admission in admissions)
-            wallets = [_register(admission, eon) for admission in admissions]
+            wallets = _register(admissions, eon)
             for admission in admissions:
                 remember(admission.address, config, admission.tos_signature)
             _credit_waiting_deposits(wallets)
@@ -80,41 +79,49 @@ def admit(admissions: Sequence[Admission], eon: int, config: TOSConfig) -> list[
 def admit_operator(token: Token) -> Wallet:
     """Admit the operator's own wallet, the first of its token; inside the caller's transaction."""
     eon = store.chain_status().eon
-    _lock_tokens([token])
     message = authorization_message(token, settings.HUB_OWNER_ACCOUNT_ADDRESS, eon)
     authorization = store.operator().sign(message)
-    wallet = _register(Admission(token, settings.HUB_OWNER_ACCOUNT_ADDRESS, authorization, b""), eon)
+    (wallet,) = _register([Admission(token, settings.HUB_OWNER_ACCOUNT_ADDRESS, authorization, b"")], eon)
     _credit_waiting_deposits([wallet])
     store.notify_outbox()
     return wallet
 
 
-def _lock_tokens(tokens: Iterable[Token]) -> None:
-    """Hold the tokens, in one order for everybody, until the transaction ends: trails have no gaps, and no deposit
-    of an address is applied while the address registers."""
-    ids = sorted({token.pk for token in tokens})
-    fetch("SELECT id FROM ledger_token WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [ids])
-
-
-def _register(admission: Admission, eon: int) -> Wallet:
-    """Give the wallet the next trail of its token, which the caller has locked."""
-    rows = fetch(
-        "UPDATE ledger_token SET wallet_count = wallet_count + 1 WHERE id = %s RETURNING wallet_count - 1",
-        [admission.token.pk],
+def _register(admissions: Sequence[Admission], eon: int) -> list[Wallet]:
+    """Give the wallets the next trails of their tokens, in order. The tokens stay locked, in one order for
+    everybody, until the transaction ends: trails have no gaps, and no deposit of an address is applied while the
+    address registers."""
+    ids = sorted({admission.token.pk for admission in admissions})
+    trails = dict(
+        fetch(
+            "SELECT id, wallet_count FROM ledger_token WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE",
+            [ids],
+        )
     )
-    trail = rows[0][0]
-    contract = settings.HUB_LQD_CONTRACT_ADDRESS
-    message = admission_hash(contract, admission.token.address, admission.address, trail, eon)
-    wallet = Wallet.objects.create(
-        token=admission.token,
-        address=admission.address,
-        trail_identifier=trail,
-        registration_eon_number=eon,
-        registration_authorization=admission.authorization,
-        registration_operator_authorization=store.operator().sign(message),
+    wallets = []
+    for admission in admissions:
+        token = admission.token
+        trail = trails[token.pk]
+        trails[token.pk] += 1
+        contract = settings.HUB_LQD_CONTRACT_ADDRESS
+        message = admission_hash(contract, token.address, admission.address, trail, eon)
+        wallets.append(
+            Wallet(
+                token=token,
+                address=admission.address,
+                trail_identifier=trail,
+                registration_eon_number=eon,
+                registration_authorization=admission.authorization,
+                registration_operator_authorization=store.operator().sign(message),
+            )
+        )
+    Wallet.objects.bulk_create(wallets)
+    for token_id, count in sorted(trails.items()):
+        Token.objects.filter(pk=token_id).update(wallet_count=count)
+    Outbox.objects.bulk_create(
+        Outbox(event=Event.REGISTERED_WALLET, object_id=wallet.pk) for wallet in wallets
     )
-    Outbox.objects.create(event=Event.REGISTERED_WALLET, object_id=wallet.pk)
-    return wallet
+    return wallets
 
 
 def _credit_waiting_deposits(wallets: Sequence[Wallet]) -> None:
