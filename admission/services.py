@@ -92,7 +92,7 @@ def _register(admissions: Sequence[Admission], eon: int) -> list[Wallet]:
     everybody, until the transaction ends: trails have no gaps, and no deposit of an address is applied while the
     address registers."""
     ids = sorted({admission.token.pk for admission in admissions})
-    trails = dict(
+    trails: dict[int, int] = dict(
         fetch(
             "SELECT id, wallet_count FROM ledger_token WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE",
             [ids],
