@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from nocust.addresses import ZERO_ADDRESS, address_hash
+from nocust.addresses import ZERO_ADDRESS, address_hash, check_address
 from nocust.encoding import ZERO_HASH, amount_word, check_bytes, check_hashes
 from nocust.errors import InvalidLength, InvalidProof
 from nocust.interval import IntervalTree, check_bounds, verify_interval
@@ -33,7 +33,7 @@ def balance_inner_hash(
     digest: bytes = keccak_256(
         address_hash(contract)
         + address_hash(token)
-        + address_hash(wallet)
+        + keccak_256(check_address(wallet)).digest()  # uncached: a checkpoint passes every wallet once
         + passive
         + check_bytes(active_state_checksum)
     ).digest()
