@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class Artifact:
         return bytes(blank) == self.deployed_bytecode
 
 
-@lru_cache(maxsize=None)
+@cache
 def load(name: str) -> Artifact:
     """The artifact of the contract `name`. Raises FileNotFoundError if there is none."""
     data = json.loads((ARTIFACTS / f"{name}.json").read_text())

@@ -53,7 +53,9 @@ def standard_input() -> str:
     files = sorted(path for folder in SOURCES for path in (ROOT / folder).glob("*.sol"))
     sources = {path.relative_to(ROOT).as_posix(): {"content": path.read_text()} for path in files}
     return json.dumps(
-        {"language": "Solidity", "sources": sources, "settings": SETTINGS}, sort_keys=True, separators=(",", ":")
+        {"language": "Solidity", "sources": sources, "settings": SETTINGS},
+        sort_keys=True,
+        separators=(",", ":"),
     )
 
 
@@ -109,16 +111,19 @@ def stale(artifacts: dict[str, str]) -> list[str]:
 def main() -> int:
     """Command line entry point; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--check", action="store_true", help="compare with the committed artifacts, write nothing")
+    parser.add_argument(
+        "--check", action="store_true", help="compare with the committed artifacts, write nothing"
+    )
     arguments = parser.parse_args()
     try:
         artifacts = compile_all()
     except BuildError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - a command's output
+        sys.stderr.write(f"{error}\n")
         return 1
     if arguments.check:
         differing = stale(artifacts)
-        print(f"differing: {', '.join(differing)}" if differing else "artifacts are up to date")  # noqa: T201
+        report = "".join(f"differs: {name}\n" for name in differing)
+        sys.stdout.write(report or "artifacts are up to date\n")
         return 1 if differing else 0
     ARTIFACTS.mkdir(exist_ok=True)
     for path in ARTIFACTS.glob("*.json"):
@@ -126,7 +131,7 @@ def main() -> int:
     for name, text in artifacts.items():
         (ARTIFACTS / f"{name}.json").write_text(text)
         size = len(json.loads(text)["deployedBytecode"]) // 2
-        print(f"{name}: {size} bytes of runtime code (limit {RUNTIME_LIMIT})")  # noqa: T201
+        sys.stdout.write(f"{name}: {size} bytes of runtime code (limit {RUNTIME_LIMIT})\n")
     return 0
 
 
