@@ -1,0 +1,1 @@
+"""Start scripts, one a process, and the development supervisor (`scripts.hub`)."""

@@ -1,0 +1,198 @@
+"""The whole development hub: services, contract, tables and the six processes, in the order of their needs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from scripts.hub import instance, node, ports, postgres, proc, redis, tie, wire
+from scripts.hub.child import Program
+from scripts.hub.config import (
+    CHAIN_ID,
+    CONTRACT,
+    PORT_VARIABLES,
+    ROOT,
+    Config,
+    base_environment,
+    children_environment,
+)
+from scripts.hub.errors import HubError
+from scripts.hub.instance import ProcessRecord, Record
+from scripts.hub.programs import SCRIPTS, programs
+from scripts.hub.progress import Progress
+from scripts.hub.supervisor import Supervisor
+
+SERVICE_SECONDS = 30.0
+STEP_SECONDS = 300.0
+READY_SECONDS = 180.0
+
+
+class Hub:
+    """One instance. Use from one thread: `start`, then `watch`, and `stop` in any case."""
+
+    def __init__(self, config: Config, progress: Progress) -> None:
+        self.config = config
+        self.progress = progress
+        self.supervisor = Supervisor(config.logs, progress.say, self._tell)
+        self.database_url = config.database_url
+        self.redis_url = config.redis_url
+        self.node_url = config.node_url
+        self._record = Record(os.getpid(), proc.start_time(os.getpid()), config.hub_url)
+        self._keeper: node.ChainKeeper | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of this instance that its processes read."""
+        return children_environment(self.config, self.database_url, self.redis_url, self.node_url)
+
+    def _tell(self) -> None:
+        self._record.processes = {
+            name: ProcessRecord(
+                slot.child.pid if slot.child else 0,
+                slot.child.began if slot.child else 0,
+                slot.state,
+                slot.restarts,
+            )
+            for name, slot in self.supervisor.slots.items()
+        }
+        instance.write(self.config.folder, self._record)
+
+    def start(self) -> None:
+        """Bring everything up. Raises HubError or StopRequested; call `stop` then."""
+        ports.check_ports(self.config)
+        self._tell()
+        self.start_services()
+        step, node_url = self.progress.step, self.node_url
+        with step("chain and database"):
+            tie.check(self.config, self.database_url, node_url)
+        with step("contract"):
+            self._deploy()
+        self._record.environment = self.environment
+        with step("tables"):
+            self._manage("migrate", "migrate", "--no-input", "--verbosity", "1")
+        with step("tokens and terms"):
+            self._manage("prepare", "prepare_hub")
+        with step("six processes"):
+            self._start_processes()
+        self._record.ready = True
+        self._tell()
+
+    def start_services(self) -> None:
+        """PostgreSQL, Redis and the node, or a check of the ones that the environment names."""
+        with self.progress.step("PostgreSQL"):
+            if self.config.database_url:
+                postgres.check_external(self.config.database_url)
+            else:
+                server = postgres.prepare(self.config)
+                self.database_url = server.url
+                self.supervisor.start(server.program, SERVICE_SECONDS)
+                postgres.make_database(server.url)
+        with self.progress.step("Redis"):
+            if self.config.redis_url:
+                redis.check_external(self.config.redis_url)
+            else:
+                program, self.redis_url = redis.prepare(self.config)
+                self.supervisor.start(program, SERVICE_SECONDS)
+        with self.progress.step("Ethereum node"):
+            if self.config.node_url:
+                self._check_external_node()
+            else:
+                self.start_node()
+
+    def start_node(self) -> None:
+        """The embedded node, and the thread that keeps its chain."""
+        program = node.program(self.config, base_environment())
+        self.supervisor.start(program, SERVICE_SECONDS)
+        self.node_url = f"http://127.0.0.1:{self.config.ports['node']}"
+        files = node.ChainFiles(self.config.folder / "chain")
+        self._keeper = node.ChainKeeper(files, self.node_url)
+        self._keeper.start()
+
+    def _check_external_node(self) -> None:
+        config = self.config
+        served = node.check_external(config.node_url)
+        if served != config.chain_id:
+            raise HubError(
+                f"The node that HUB_ETHEREUM_NODE_URL names serves chain {served}, expected {config.chain_id}: "
+                f"set HUB_ETHEREUM_CHAIN_ID={served} if that is the chain you mean."
+            )
+        if served != CHAIN_ID and not config.own_key:
+            raise HubError(
+                f"The operator's development key is public and may not be used on chain {served}: "
+                "set HUB_OWNER_ACCOUNT_ADDRESS and HUB_OWNER_ACCOUNT_KEY."
+            )
+
+    def _deploy(self) -> None:
+        config = self.config
+        if not tie.has_code(self.node_url, config.contract):
+            if config.contract.lower() != CONTRACT.lower() or config.chain_id != CHAIN_ID:
+                raise HubError(
+                    f"There is no contract at {config.contract} on chain {config.chain_id}: deploy one "
+                    "('python -m contracts.deploy --help') and set HUB_LQD_CONTRACT_ADDRESS."
+                )
+        elif config.node_url:
+            return
+        command = [sys.executable, "-m", "contracts.deploy", "--dev", "--node", self.node_url]
+        try:
+            self._run("deploy", [*command, "--blocks-per-eon", str(config.blocks_per_eon)])
+        except HubError as error:
+            raise HubError(
+                f"{error}\nIf the chain carries another version of the contract, or another HUB_BLOCKS_PER_EON: "
+                "'./run.sh reset' begins a new chain and database."
+            ) from None
+        if not tie.has_code(self.node_url, config.contract):
+            raise HubError(
+                f"After its deployment there is no contract at {config.contract}; see {self._log('deploy')}."
+            )
+        if self._keeper:
+            self._keeper.save_now()
+
+    def _log(self, name: str) -> Path:
+        return self.supervisor.log(name)
+
+    def _manage(self, name: str, *arguments: str) -> None:
+        self._run(name, [sys.executable, str(ROOT / "manage.py"), *arguments])
+
+    def _run(self, name: str, command: list[str]) -> None:
+        environment = base_environment() | self.environment
+        self.supervisor.run_to_end(Program(name, command, environment), STEP_SECONDS)
+
+    def _start_processes(self) -> None:
+        config = self.config
+        environment = base_environment() | self.environment | {"HUB_HOST": self._host()}
+        for program in programs(environment):
+            self.supervisor.start(program)
+        address = f"http://127.0.0.1:{config.ports['hub']}/audit/"
+        self.supervisor.wait_until(
+            lambda: self._serves(address),
+            READY_SECONDS,
+            f"The hub does not answer at {address} (log: {self._log('server')})",
+        )
+
+    def _host(self) -> str:
+        """`localhost` only where all its addresses exist; the server could not listen otherwise."""
+        if self.config.host == "localhost" and len(ports.loopback_addresses()) == 1:
+            return "127.0.0.1"
+        return self.config.host
+
+    def _serves(self, address: str) -> bool:
+        slot = self.supervisor.slots["server"]
+        port = self.config.ports["hub"]
+        if wire.status(address, timeout=10.0) != 200:
+            return False
+        if slot.child is None or not proc.listens(slot.child.pid, port):
+            raise HubError(ports.occupied(port, "the hub's HTTP and websocket server", PORT_VARIABLES["hub"]))
+        return True
+
+    def watch(self) -> None:
+        """Keep everything running until a stop is requested."""
+        self.supervisor.watch()
+
+    def stop(self) -> None:
+        """End everything that this instance started: the six together, then node, Redis, PostgreSQL."""
+        if self._keeper:
+            self._keeper.stop()
+        self._record.ready = False
+        groups = [list(reversed(SCRIPTS)), ["node"], ["redis"], ["postgres"]]
+        self.supervisor.stop(groups)

@@ -1,0 +1,182 @@
+"""Keeps a set of programs running: starts them in order, starts again what dies, ends all in reverse order.
+
+Nothing here knows what the programs are. All methods belong to one thread, which must live as long as the
+programs shall (see `child.spawn`).
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scripts.hub.child import Child, Program, describe_end, last_lines, set_aside, spawn
+from scripts.hub.errors import HubError, StopRequested
+
+POLL = 0.1  # seconds between two looks at the children
+DELAYS = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds before the first, second, ... restart
+WINDOW = 60.0  # seconds within which deaths count as repeated
+LOG_CHECK = 60.0  # seconds
+
+
+@dataclass
+class Slot:
+    """A program and what has happened to it. `deaths` are times (monotonic seconds) of unexpected ends."""
+
+    program: Program
+    child: Child | None = None
+    restarts: int = 0
+    next_start: float = 0.0
+    deaths: deque[float] = field(default_factory=deque)
+
+    @property
+    def state(self) -> str:
+        return "running" if self.child is not None else "starting again"
+
+
+class Supervisor:
+    """Runs programs whose logs go to `logs/NAME.log`.
+
+    `say` gets a line for each event, `changed` is called after each change of a pid; `limit` is how many
+    unexpected ends of one program within a minute are too many.
+    """
+
+    def __init__(
+        self,
+        logs: Path,
+        say: Callable[[str], None],
+        changed: Callable[[], None] = lambda: None,
+        limit: int = len(DELAYS),
+    ) -> None:
+        self.logs = logs
+        self.slots: dict[str, Slot] = {}
+        self.limit = limit
+        self.stop_requested = False
+        self._say = say
+        self._changed = changed
+        self._next_log_check = time.monotonic() + LOG_CHECK
+
+    def log(self, name: str) -> Path:
+        """Where the program's output goes."""
+        return self.logs / f"{name}.log"
+
+    def start(self, program: Program, seconds: float = 0.0) -> Child:
+        """Start a program; with `seconds`, wait that long for it to be ready.
+
+        Raises HubError with the end of its log if it ends or is not ready in time.
+        """
+        child = spawn(program, self.log(program.name))
+        self.slots[program.name] = Slot(program, child)
+        self._changed()
+        deadline = time.monotonic() + seconds
+        while seconds:
+            code = child.ended()
+            if code is not None:
+                raise HubError(self._failure(program.name, describe_end(code)))
+            if program.ready(child.pid):
+                break
+            if time.monotonic() > deadline:
+                raise HubError(self._failure(program.name, f"does not answer after {seconds:.0f} s"))
+            self._pause(program.name)
+        return child
+
+    def _failure(self, name: str, what: str) -> str:
+        lines = last_lines(self.log(name))
+        return f"{name} {what}; its log {self.log(name)} ends with\n{lines}"
+
+    def _pause(self, apart_from: str = "") -> None:
+        if self.stop_requested:
+            raise StopRequested
+        time.sleep(POLL)
+        self.check(apart_from)
+
+    def wait_until(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
+        """Watch the programs until the condition holds. Raises HubError after `seconds`, StopRequested."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise HubError(f"{what} after {seconds:.0f} s.")
+            self._pause()
+
+    def run_to_end(self, program: Program, seconds: float) -> str:
+        """Run a program that ends by itself, while watching the others; what it wrote. Raises HubError."""
+        log = self.log(program.name)
+        offset = log.stat().st_size if log.exists() else 0
+        child = spawn(program, log)
+        try:
+            self.wait_until(lambda: child.ended() is not None, seconds, f"{program.name} has not ended")
+        finally:
+            _end([child])
+        if child.ended() != 0:
+            raise HubError(self._failure(program.name, describe_end(child.process.returncode)))
+        with log.open("rb") as file:
+            file.seek(offset)
+            return file.read().decode("utf-8", "replace")
+
+    def watch(self) -> None:
+        """Keep the programs running until a stop is requested. Raises HubError when it gives one up."""
+        while not self.stop_requested:
+            time.sleep(POLL)
+            self.check()
+
+    def check(self, apart_from: str = "") -> None:
+        """Note which programs died and start those whose time has come. Raises HubError when one is given up."""
+        now = time.monotonic()
+        for slot in self.slots.values():
+            if slot.program.name == apart_from:
+                continue
+            code = slot.child.ended() if slot.child else None
+            if code is not None:
+                self._died(slot, code, now)
+            elif slot.child is None and now >= slot.next_start:
+                slot.child = spawn(slot.program, self.log(slot.program.name))
+                slot.restarts += 1
+                self._changed()
+        if now > self._next_log_check:
+            self._next_log_check = now + LOG_CHECK
+            for name in self.slots:
+                set_aside(self.log(name))
+
+    def _died(self, slot: Slot, code: int, now: float) -> None:
+        name = slot.program.name
+        slot.child = None
+        slot.deaths.append(now)
+        while slot.deaths[0] < now - WINDOW:
+            slot.deaths.popleft()
+        if len(slot.deaths) > self.limit:
+            times = len(slot.deaths)
+            raise HubError(
+                f"Gave up: {self._failure(name, f'{describe_end(code)}, {times} times in a minute')}"
+            )
+        delay = DELAYS[min(len(slot.deaths), len(DELAYS)) - 1]
+        slot.next_start = now + delay
+        self._changed()
+        self._say(f"{name} {describe_end(code)}; starting it again in {delay:g} s (log: {self.log(name)})")
+
+    def stop(self, groups: list[list[str]] | None = None) -> None:
+        """End every program: groups of names one after the other, or all in reverse order of their start."""
+        ordered = groups if groups is not None else [[name] for name in reversed(self.slots)]
+        for names in ordered:
+            slots = [self.slots.pop(name) for name in names if name in self.slots]
+            for name in _end([slot.child for slot in slots if slot.child is not None]):
+                self._say(f"{name} did not end in time and was killed")
+        self._changed()
+
+
+def _end(children: list[Child]) -> list[str]:
+    """Ask all to end, kill those that do not; the names of the killed."""
+    for child in children:
+        child.signal(child.program.stop_signal)
+    killed = []
+    began = time.monotonic()
+    for child in children:
+        while child.ended() is None:
+            if time.monotonic() - began > child.program.stop_seconds:
+                child.signal(signal.SIGKILL)
+                child.process.wait()
+                killed.append(child.program.name)
+            time.sleep(0.02)
+    return killed

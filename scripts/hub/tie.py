@@ -1,0 +1,68 @@
+"""The chain and the database belong together: what the ledger knows happened on that very chain.
+
+The database carries the chain's genesis hash in its comment. Wiping one of the two and keeping the other would
+leave a hub that refers to deposits nobody made, so that is refused with a sentence.
+"""
+
+from __future__ import annotations
+
+from scripts.hub.config import Config
+from scripts.hub.errors import HubError
+from scripts.hub.wire import rpc
+
+MARK = "nocust hub on chain "
+REMEDY = "They belong together: './run.sh reset' wipes both and begins anew."
+
+
+def genesis(node_url: str) -> str:
+    """The hash of the chain's first block."""
+    return str(rpc(node_url, "eth_getBlockByNumber", "0x0", False)["hash"])
+
+
+def has_code(node_url: str, address: str) -> bool:
+    """Whether a contract is at the address."""
+    return len(rpc(node_url, "eth_getCode", address, "latest")) > len("0x")
+
+
+def check(config: Config, database_url: str, node_url: str) -> None:
+    """Compare the two, and mark a database that is still empty. Raises HubError if they do not belong together."""
+    import psycopg2
+    from psycopg2 import sql
+
+    chain = genesis(node_url)
+    connection = psycopg2.connect(database_url, connect_timeout=10)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT current_database(), shobj_description(oid, 'pg_database'),"
+                " to_regclass('django_migrations') IS NULL FROM pg_database WHERE datname = current_database()"
+            )
+            name, comment, empty = cursor.fetchone() or ("", None, True)
+            if (comment or "").startswith(MARK):
+                if comment != MARK + chain:
+                    raise HubError(
+                        f"The database was filled from another chain than the node's. {_remedy(config)}"
+                    )
+                return
+            if empty and not config.node_url and has_code(node_url, config.contract):
+                raise HubError(
+                    f"The chain has a hub's contract, but the database is empty. {_remedy(config)}"
+                )
+            if not comment:
+                cursor.execute(
+                    sql.SQL("COMMENT ON DATABASE {} IS {}").format(
+                        sql.Identifier(name), sql.Literal(MARK + chain)
+                    )
+                )
+    except psycopg2.errors.InsufficientPrivilege:
+        return  # someone else's server: the hub's own check of the contract's parameters remains
+    finally:
+        connection.close()
+
+
+def _remedy(config: Config) -> str:
+    if config.database_url and config.node_url:
+        return "Set DATABASE_URL to an empty database, or HUB_ETHEREUM_NODE_URL to that chain's node."
+    if config.database_url:
+        return f"{REMEDY} It cannot wipe the database that DATABASE_URL names: empty that one yourself."
+    return REMEDY
