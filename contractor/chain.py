@@ -1,0 +1,123 @@
+"""The configured contract, and the check that node, contract, settings and database belong together."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+
+from django.conf import settings
+
+from contractor.errors import RevertedError, WrongChainError
+from contractor.interface import Contract, Parameters
+from contractor.models import ContractParameters
+from contractor.node import node
+from nocust.addresses import to_checksum
+
+EONS_KEPT = 5
+DEPOSITS_KEPT = 3
+
+logger = logging.getLogger(__name__)
+
+_checked = False
+
+
+@cache
+def contract() -> Contract:
+    """The configured contract, unchecked."""
+    return Contract(node(), settings.HUB_LQD_CONTRACT_ADDRESS)
+
+
+def chain() -> Contract:
+    """The configured contract, checked once a process before it is used. Raises NodeError, WrongChainError."""
+    global _checked  # noqa: PLW0603 (one fact a process)
+    if not _checked:
+        check_chain()
+        _checked = True
+    return contract()
+
+
+def forget() -> None:
+    """Connect and check again at the next use."""
+    global _checked  # noqa: PLW0603
+    _checked = False
+    node.cache_clear()
+    contract.cache_clear()
+
+
+def check_chain() -> ContractParameters:
+    """Compare the chain id, the contract and its parameters with the settings and with what this database was
+    made for, and store them at the first time. Raises WrongChainError with the reason, NodeError."""
+    target = contract()
+    chain_id = target.node.chain_id()
+    if settings.HUB_ETHEREUM_CHAIN_ID and chain_id != settings.HUB_ETHEREUM_CHAIN_ID:
+        raise WrongChainError(
+            f"the node is on chain {chain_id}, HUB_ETHEREUM_CHAIN_ID says {settings.HUB_ETHEREUM_CHAIN_ID}"
+        )
+    place = f"the contract at {to_checksum(target.address)} (HUB_LQD_CONTRACT_ADDRESS)"
+    if not target.node.code(target.address):
+        raise WrongChainError(f"{place} has no code on chain {chain_id}: it is not deployed there")
+    try:
+        parameters = target.parameters()
+    except RevertedError as error:
+        raise WrongChainError(f"{place} is not a commit-chain: {error}") from error
+    _check_parameters(place, parameters)
+    if not target.matches_artifact():
+        logger.warning("%s has other code than the one this hub was built with", place)
+    genesis_hash = target.node.headers(parameters.genesis, parameters.genesis)[0].hash
+    found = ContractParameters(
+        id=1,
+        chain_id=chain_id,
+        contract=target.address,
+        operator=parameters.operator,
+        genesis_block=parameters.genesis,
+        genesis_hash=genesis_hash,
+        blocks_per_eon=parameters.blocks_per_eon,
+        blocks_per_epoch=parameters.blocks_per_epoch,
+        extended_blocks_per_epoch=parameters.extended_blocks_per_epoch,
+        eons_kept=parameters.eons_kept,
+        deposits_kept=parameters.deposits_kept,
+        challenge_cost=parameters.challenge_cost,
+    )
+    stored = ContractParameters.objects.first()
+    if stored is None:
+        ContractParameters.objects.bulk_create([found], ignore_conflicts=True)
+        stored = ContractParameters.objects.get()
+    _check_stored(stored, found)
+    return stored
+
+
+def _check_parameters(place: str, parameters: Parameters) -> None:
+    if parameters.operator != settings.HUB_OWNER_ACCOUNT_ADDRESS:
+        raise WrongChainError(
+            f"{place} belongs to operator {to_checksum(parameters.operator)}, HUB_OWNER_ACCOUNT_ADDRESS says"
+            f" {to_checksum(settings.HUB_OWNER_ACCOUNT_ADDRESS)}"
+        )
+    eon = parameters.blocks_per_eon
+    expected = (eon // 4, eon // 3, EONS_KEPT, DEPOSITS_KEPT)
+    actual = (
+        parameters.blocks_per_epoch,
+        parameters.extended_blocks_per_epoch,
+        parameters.eons_kept,
+        parameters.deposits_kept,
+    )
+    if eon <= 0 or actual != expected:
+        raise WrongChainError(
+            f"{place} is of another kind: for eons of {eon} blocks its epochs and rings should be {expected}, they"
+            f" are {actual}"
+        )
+
+
+def _check_stored(stored: ContractParameters, found: ContractParameters) -> None:
+    """The database belongs to one contract on one chain for ever."""
+    fields = [field.attname for field in ContractParameters._meta.concrete_fields]
+    different = [name for name in fields if getattr(stored, name) != getattr(found, name)]
+    if different:
+        changes = ", ".join(
+            f"{name} {_text(stored, name)} there, {_text(found, name)} here" for name in different
+        )
+        raise WrongChainError(f"the database belongs to another chain or contract: {changes}")
+
+
+def _text(row: ContractParameters, name: str) -> str:
+    value = getattr(row, name)
+    return f"0x{value.hex()}" if isinstance(value, bytes) else str(value)

@@ -1,0 +1,249 @@
+"""Following the chain: which blocks there are, and what the contract did in those that are deep enough.
+
+A step reads the chain without holding anything, then, in one transaction, replaces the headers, applies the events
+and moves the cursor (`ledger.ChainStatus`), provided nobody moved it meanwhile. So a step may fail or be repeated
+at any point.
+
+* Headers are kept with hash and parent. Where the node's chain departs from them they are replaced back to the
+  common ancestor. Events are applied at the configured depth only, so nothing has to be undone; a fork below an
+  applied block stops the follower with an alarm.
+* The head may go down when a shorter branch wins, but the latest eon never goes back: `head_block` stays at
+  least the first block of the eon that was reached, since wallets may have signed in it.
+* The head never goes beyond the eon after the newest checkpoint, so that after an outage every eon is closed, one
+  after the other, before the next one's events are applied.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from contractor import effects
+from contractor.alarms import raise_alarm
+from contractor.chain import chain, check_chain
+from contractor.errors import ForkTooDeepError, NodeError, NodeRefusedError
+from contractor.events import ContractEvent
+from contractor.headers import Advance, Header, advance
+from contractor.interface import Contract, ServerState
+from contractor.models import ContractParameters, ContractState
+from contractor.node import Node, RawLog
+from ledger.models import ChainStatus, RootCommitment
+
+logger = logging.getLogger(__name__)
+
+STEP_BLOCKS = 500
+"""Most blocks read and applied in one step."""
+KEPT_BLOCKS = 256
+"""Applied blocks whose headers are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one step read: how the headers change and what they are then, the newest block to apply, the events
+    up to it, and the contract at the head."""
+
+    headers: tuple[Header, ...]
+    change: Advance | None
+    confirmed: int
+    events: tuple[ContractEvent, ...]
+    state: ServerState
+    halted: bool
+
+
+def step(limit: int = STEP_BLOCKS) -> int:
+    """Follow the chain by at most `limit` blocks. Returns how many blocks were seen first or applied now.
+
+    Raises NodeError (nothing happened), ForkTooDeepError and WrongChainError (with an alarm).
+    """
+    contract = chain()
+    status = start(contract)
+    known = _known_headers(status)
+    try:
+        reading = _read(contract, status, known, limit)
+    except ForkTooDeepError as error:
+        raise_alarm("deep fork", f"{error}; the hub stops following the chain")
+        raise
+    return _write(status, reading)
+
+
+def start(contract: Contract) -> ChainStatus:
+    """The chain's status; made from the contract before its first block the first time."""
+    status = ChainStatus.objects.first()
+    if status is not None:
+        return status
+    parameters = check_chain()
+    before, first = contract.node.headers(parameters.genesis_block - 1, parameters.genesis_block)
+    with transaction.atomic():
+        status, created = ChainStatus.objects.get_or_create(
+            id=1,
+            defaults={
+                "genesis_block": parameters.genesis_block,
+                "blocks_per_eon": parameters.blocks_per_eon,
+                "confirmations": settings.HUB_LQD_CONTRACT_CONFIRMATIONS,
+                "head_block": first.number,
+                "head_hash": first.hash,
+                "confirmed_block": before.number,
+                "updated": timezone.now(),
+            },
+        )
+        if created:
+            ContractState.objects.bulk_create([_row(before, True), _row(first, False)])
+    return status
+
+
+def _known_headers(status: ChainStatus) -> list[Header]:
+    """The newest applied block and all after it."""
+    rows = ContractState.objects.filter(block__gte=status.confirmed_block)
+    return [_header(row) for row in rows]
+
+
+def _header(row: ContractState) -> Header:
+    return Header(row.block, row.block_hash, row.parent_hash, row.timestamp, row.logs_possible)
+
+
+def _row(header: Header, confirmed: bool) -> ContractState:
+    return ContractState(
+        block=header.number,
+        block_hash=header.hash,
+        parent_hash=header.parent_hash,
+        timestamp=header.timestamp,
+        logs_possible=header.logs_possible,
+        confirmed=confirmed,
+    )
+
+
+def highest_block(status: ChainStatus) -> int:
+    """The last block the ledger may take in now: that of the eon after the newest checkpoint's."""
+    newest = RootCommitment.objects.order_by("-eon_number").values_list("eon_number", flat=True).first() or 0
+    return status.first_block_of(max(newest + 1, status.eon) + 1) - 1
+
+
+def _read(contract: Contract, status: ChainStatus, known: Sequence[Header], limit: int) -> Reading:
+    node = contract.node
+    state, halted = contract.server_state(), contract.halted()
+    head = node.head()
+    ceiling = min(highest_block(status), known[-1].number + limit)
+    change = advance(known, head, ceiling, node.headers)
+    headers = _after(known, change)
+    depth = settings.HUB_LQD_CONTRACT_CONFIRMATIONS
+    tip = headers[-1].number
+    confirmed = max(status.confirmed_block, min(max(head.number, tip) - depth, tip))
+    events = _events(contract, headers, status.confirmed_block + 1, confirmed)
+    return Reading(tuple(headers), change, confirmed, events, state, halted)
+
+
+def _after(known: Sequence[Header], change: Advance | None) -> list[Header]:
+    if change is None:
+        return list(known)
+    return [header for header in known if header.number < change.drop_from] + list(change.fresh)
+
+
+def _events(
+    contract: Contract, headers: Sequence[Header], first: int, last: int
+) -> tuple[ContractEvent, ...]:
+    """The events of blocks `first` to `last`, each proven to be of the block that is known by that number."""
+    if last < first:
+        return ()
+    by_number = {header.number: header for header in headers if first <= header.number <= last}
+    logs = [
+        log
+        for log in read_logs(contract.node, contract.address, first, last)
+        if log.address == contract.address
+    ]
+    for log in logs:
+        _check_log(log, by_number)
+    logs += _missing_logs(contract, by_number, {log.block for log in logs})
+    logs.sort(key=lambda log: (log.block, log.log_index))
+    return tuple(contract.decode(log, by_number[log.block].timestamp) for log in logs)
+
+
+def read_logs(node: Node, address: bytes, first: int, last: int) -> list[RawLog]:
+    """The logs of a range, read in halves where the node refuses the whole."""
+    try:
+        return node.logs(address, first, last)
+    except NodeRefusedError:
+        if first == last:
+            raise
+    middle = (first + last) // 2
+    return read_logs(node, address, first, middle) + read_logs(node, address, middle + 1, last)
+
+
+def _check_log(log: RawLog, by_number: Mapping[int, Header]) -> None:
+    header = by_number.get(log.block)
+    if header is None or header.hash != log.block_hash:
+        raise NodeError(f"the node gave a log of another block {log.block} than the one known")
+
+
+def _missing_logs(contract: Contract, by_number: Mapping[int, Header], found: set[int]) -> list[RawLog]:
+    """Ask block by block where the bloom allows logs and the range had none: a node that answers a range while it
+    is still reading in blocks leaves the newest out."""
+    logs: list[RawLog] = []
+    for number, header in by_number.items():
+        if header.logs_possible and number not in found:
+            logs += contract.node.logs_of_block(contract.address, header.hash)
+    for log in logs:
+        _check_log(log, by_number)
+    return logs
+
+
+def _write(status: ChainStatus, reading: Reading) -> int:
+    with transaction.atomic():
+        current = ChainStatus.objects.select_for_update().get(id=status.pk)
+        before = (status.head_block, status.head_hash, status.confirmed_block)
+        if (current.head_block, current.head_hash, current.confirmed_block) != before:
+            logger.info("another follower was faster")
+            return 0
+        fresh = _replace_headers(reading)
+        _save_status(current, reading)
+        applied = _apply(current, reading)
+    return max(fresh, applied)
+
+
+def _replace_headers(reading: Reading) -> int:
+    if reading.change is None:
+        return 0
+    abandoned, _ = ContractState.objects.filter(block__gte=reading.change.drop_from).delete()
+    if abandoned:
+        logger.warning(
+            "the chain reorganised: %s blocks replaced from %s", abandoned, reading.change.drop_from
+        )
+    rows = [_row(header, False) for header in reading.change.fresh]
+    state = reading.state
+    newest = rows[-1]
+    newest.last_checkpoint_submission_eon = state.last_submission_eon
+    newest.last_checkpoint = state.last_root
+    newest.is_checkpoint_submitted_for_current_eon = state.submitted_this_eon
+    newest.has_missed_checkpoint_submission = state.missed_submission
+    newest.live_challenge_count = state.live_challenges
+    ContractState.objects.bulk_create(rows)
+    return len(rows)
+
+
+def _save_status(status: ChainStatus, reading: Reading) -> None:
+    """Before the events are applied: the ledger must know the eon they fall in."""
+    tip = reading.headers[-1]
+    if reading.halted and not status.halted:
+        raise_alarm("halted", "the contract refuses to go on: users can only recover their funds")
+    status.head_block = max(tip.number, status.first_block_of(status.eon))
+    status.head_hash = tip.hash
+    status.confirmations = settings.HUB_LQD_CONTRACT_CONFIRMATIONS
+    status.halted = reading.halted
+    status.updated = timezone.now()
+    status.save()
+
+
+def _apply(status: ChainStatus, reading: Reading) -> int:
+    count = reading.confirmed - status.confirmed_block
+    if count <= 0:
+        return 0
+    effects.apply_events(reading.events, status, ContractParameters.objects.get())
+    ContractState.objects.filter(block__lte=reading.confirmed, confirmed=False).update(confirmed=True)
+    ContractState.objects.filter(block__lt=reading.confirmed - KEPT_BLOCKS).delete()
+    status.confirmed_block = reading.confirmed
+    status.save(update_fields=["confirmed_block"])
+    return count

@@ -1,0 +1,129 @@
+"""What the hub knows of the chain, and the transactions it sends there."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+
+from ledger.fields import AddressField, AmountField, HashField, non_negative
+
+
+class ContractParameters(models.Model):
+    """The one row with what never changes of the contract this database belongs to. Lengths in blocks."""
+
+    chain_id = models.BigIntegerField()
+    contract = AddressField()
+    operator = AddressField()
+    genesis_block = models.BigIntegerField()
+    genesis_hash = HashField(help_text="Hash of the genesis block: tells chains with equal numbers apart.")
+    blocks_per_eon = models.BigIntegerField()
+    blocks_per_epoch = models.BigIntegerField(help_text="Time to answer a challenge.")
+    extended_blocks_per_epoch = models.BigIntegerField(help_text="From here on in an eon withdrawals mature.")
+    eons_kept = models.IntegerField()
+    deposits_kept = models.IntegerField()
+    challenge_cost = AmountField(help_text="Least gas price that challenges are reimbursed at, in wei.")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(id=1), name="contract_parameters_single_row"),
+        ]
+
+    def eon_of(self, block: int) -> int:
+        """The eon that a block belongs to (`spec/contract.md` §1)."""
+        return (block - self.genesis_block) // self.blocks_per_eon + 1
+
+    def era_of(self, block: int) -> int:
+        """Blocks from the start of a block's eon."""
+        return (block - self.genesis_block) % self.blocks_per_eon
+
+    def matured_eon(self, block: int) -> int:
+        """Newest eon whose withdrawal requests may be paid at a block: requests of eon q from era
+        `extended_blocks_per_epoch` of eon q + 2 on (`spec/contract.md` §1)."""
+        early = self.era_of(block) < self.extended_blocks_per_epoch
+        return self.eon_of(block) - 2 - early
+
+
+class ContractState(models.Model):
+    """A block the hub has seen. Unconfirmed ones are replaced when the chain reorganises; old ones are deleted.
+
+    The contract's state is read at heads only, so it is null for blocks that were passed while catching up.
+    """
+
+    block = models.BigIntegerField(unique=True)
+    block_hash = HashField()
+    parent_hash = HashField()
+    timestamp = models.BigIntegerField(help_text="UNIX seconds.")
+    logs_possible = models.BooleanField(help_text="The block's bloom allows logs of the contract.")
+    confirmed = models.BooleanField(default=False, help_text="Its events are applied.")
+    last_checkpoint_submission_eon = models.BigIntegerField(null=True)
+    last_checkpoint = HashField(null=True)
+    is_checkpoint_submitted_for_current_eon = models.BooleanField(null=True)
+    has_missed_checkpoint_submission = models.BooleanField(null=True)
+    live_challenge_count = models.BigIntegerField(null=True)
+
+    class Meta:
+        ordering = ["block"]
+
+
+class EthereumTransaction(models.Model):
+    """Something the operator wants done on chain. The call is built when it is sent, so that it rests on the
+    chain's state of that moment.
+
+    `queued` rows have no nonce. `sent` rows have a nonce and at least one signed attempt. The others are final:
+    `confirmed` is confirmations deep, `failed` was refused for good, `superseded` is not needed any more.
+    """
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        SENT = "sent"
+        CONFIRMED = "confirmed"
+        FAILED = "failed"
+        SUPERSEDED = "superseded"
+
+    tag = models.CharField(
+        max_length=512, unique=True, help_text="What it does: the same tag is queued once."
+    )
+    kind = models.CharField(max_length=64)
+    arguments = models.JSONField()
+    state = models.CharField(max_length=16, choices=State.choices, default=State.QUEUED)
+    created = models.DateTimeField(default=timezone.now)
+    nonce = models.BigIntegerField(null=True, unique=True)
+    missing_since = models.BigIntegerField(
+        null=True,
+        help_text="Head block when its nonce was first found used by a transaction that is not ours.",
+    )
+    refusals = models.IntegerField(default=0, help_text="Times in a row that building or estimating failed.")
+    retry_at = models.DateTimeField(default=timezone.now)
+    note = models.TextField(default="", help_text="Last problem, or why it ended.")
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [
+            models.Index(
+                fields=["state"],
+                name="ethereum_transaction_open",
+                condition=models.Q(state__in=["queued", "sent"]),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tag} ({self.state})"
+
+
+class EthereumTransactionAttempt(models.Model):
+    """A signed transaction, stored before it is sent, so that a restart sends the same one again."""
+
+    transaction = models.ForeignKey(EthereumTransaction, on_delete=models.CASCADE, related_name="attempts")
+    nonce = models.BigIntegerField(db_index=True)
+    data = models.BinaryField(help_text="The call.")
+    gas = models.BigIntegerField()
+    gas_price = AmountField(help_text="Wei.")
+    signed_attempt = models.BinaryField()
+    hash = HashField(unique=True)
+    block = models.BigIntegerField(help_text="Head block when it was signed.")
+    mined = models.BigIntegerField(null=True, help_text="Block that holds it, as last seen.")
+    succeeded = models.BooleanField(null=True, help_text="Whether the contract accepted it, once mined.")
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [non_negative("nonce", "gas", "gas_price", table="ethereum_transaction_attempt")]

@@ -1,0 +1,56 @@
+"""The tokens the hub deals in: registered in the contract first, then here with the trail it gave them."""
+
+from __future__ import annotations
+
+from django.db import transaction
+
+from admission.services import admit_operator
+from contractor.chain import chain
+from contractor.errors import WrongChainError
+from contractor.transactions import queue
+from ledger.models import Token
+from ledger.store import chain_status
+from nocust.addresses import to_checksum
+
+
+def register_token(address: bytes, name: str, short_name: str) -> Token | None:
+    """The token at `address`, with the operator's wallet in it. None while the contract does not know it yet: its
+    registration is queued then, and this is to be called again when it is mined.
+
+    Raises WrongChainError for an address without a contract, or when the contract knows tokens that the hub does
+    not; NodeError; HubNotReadyError before the first block was read.
+    """
+    known = Token.objects.filter(address=address).first()
+    if known is not None:
+        return known
+    contract = chain()
+    trail = contract.token_trail(address)
+    if trail is None:
+        if not contract.node.code(address):
+            raise WrongChainError(f"there is no token contract at {to_checksum(address)}")
+        with transaction.atomic():
+            queue("registerERC20", {"token": address.hex()}, tag=f"register-token/{address.hex()}")
+        return None
+    with transaction.atomic():
+        return _create(address, trail, name, short_name)
+
+
+def _create(address: bytes, trail: int, name: str, short_name: str) -> Token:
+    known = Token.objects.count()
+    if trail != known and not Token.objects.filter(address=address).exists():
+        raise WrongChainError(
+            f"the contract has {to_checksum(address)} in place {trail}, the hub knows {known} tokens:"
+            " register the others first"
+        )
+    token, created = Token.objects.get_or_create(
+        address=address,
+        defaults={
+            "trail": trail,
+            "name": name,
+            "short_name": short_name,
+            "block": chain_status().head_block,
+        },
+    )
+    if created:
+        admit_operator(token)
+    return token

@@ -1,0 +1,38 @@
+"""The queue of what the operator wants done on chain. Rows are queued in the transaction that decides on them; the
+sender (`contractor.sender`) builds, signs and watches them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import connection
+
+from contractor.models import EthereumTransaction
+
+PRIORITY = {
+    "submitCheckpoint": 0,
+    "slashWithdrawal": 1,
+    "registerERC20": 2,
+    "requestDelegatedWithdrawal": 3,
+    "confirmWithdrawal": 4,
+}
+"""The kinds of transaction and which goes first; within a kind, what was queued first. Arguments:
+
+submitCheckpoint: eon, root (64 hexadecimal digits). slashWithdrawal: token, holder (40 hexadecimal digits), eon,
+marker_eon, amount (decimal text), signature (130 hexadecimal digits). registerERC20: token.
+requestDelegatedWithdrawal: delegated_withdrawal (row id). confirmWithdrawal: token, holder, newest_request (row
+id).
+"""
+
+
+def queue(kind: str, arguments: dict[str, Any], tag: str) -> EthereumTransaction:
+    """Have a transaction sent, once for each `tag`; it is sent after the caller's transaction commits, and not at
+    all when that fails. `arguments` are JSON. Raises ValueError for an unknown kind or outside a transaction."""
+    if kind not in PRIORITY:
+        raise ValueError(f"there is no transaction of kind {kind!r}")
+    if not connection.in_atomic_block:
+        raise ValueError("a transaction is queued inside transaction.atomic() only")
+    row, _ = EthereumTransaction.objects.get_or_create(
+        tag=tag, defaults={"kind": kind, "arguments": arguments}
+    )
+    return row

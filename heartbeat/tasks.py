@@ -1,0 +1,59 @@
+"""The periodic tasks. What they call is imported when they run, so that a worker loads only what its own need."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from heartbeat import beat
+
+RELAY_SECONDS = 55.0
+"""How long one run of the audit task delivers before it makes room for the worker's other tasks."""
+
+
+@shared_task
+def heartbeat_chain() -> int:
+    """Follow the chain and apply what the contract did. Blocks seen or applied."""
+    from contractor import follower
+
+    return beat.run("chain", {"follow the chain": follower.step})
+
+
+@shared_task
+def heartbeat_verifier() -> int:
+    """Have mature withdrawals paid, and send and watch the operator's transactions. Transactions moved."""
+    from contractor import sender, withdrawals
+
+    return beat.run(
+        "verifier",
+        {"pay withdrawals": withdrawals.confirm_due_withdrawals, "send transactions": sender.step},
+    )
+
+
+@shared_task
+def heartbeat_accounting() -> int:
+    """Make the checkpoint as soon as it is due, and have overdrawn withdrawals cancelled. Items made."""
+    from contractor import checkpoints, withdrawals
+
+    return beat.run(
+        "accounting",
+        {
+            "make checkpoints": checkpoints.create_due_checkpoint,
+            "cancel withdrawals": withdrawals.slash_overdrawn,
+        },
+    )
+
+
+@shared_task
+def heartbeat_audit() -> int:
+    """Tell subscribers what happened. Events told."""
+    from synchronizer import relay
+
+    return beat.run("audit", {"tell subscribers": lambda: relay.run(seconds=RELAY_SECONDS)})
+
+
+@shared_task
+def update_terms_of_service() -> int:
+    """Publish the newest terms of service. Editions published."""
+    from tos import services
+
+    return beat.run("terms", {"update the terms of service": services.update_from_url})
