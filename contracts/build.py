@@ -21,9 +21,18 @@ SOURCES = ("src", "tests/solidity")
 RUNTIME_LIMIT = 24_576
 # The ABI has an output and a constructor argument that are named like functions; that is all code 8760 is about.
 IGNORED_WARNINGS = {"8760"}
+# The compiler's own sequence without its step F, which clones the refusal routine for every letter.
+OPTIMIZER_STEPS = (
+    "dhfoDgvulfnTUtnIfxa[r]EscLMVcul [j]Trpeulxa[r]cLgvifMCTUca[r]LSsTOtfDnca[r]IulcscCTUtgvifM"
+    "x[scCTUt] TOntnfDIulgvifMjmul[jul] VcTOcul jmul:fDnTOcmu"
+)
 SETTINGS: dict[str, Any] = {
     "viaIR": True,
-    "optimizer": {"enabled": True, "runs": 1},
+    "optimizer": {
+        "enabled": True,
+        "runs": 1000,
+        "details": {"yul": True, "yulDetails": {"optimizerSteps": OPTIMIZER_STEPS}},
+    },
     "evmVersion": "cancun",
     "metadata": {"bytecodeHash": "none", "appendCBOR": False},
     "outputSelection": {

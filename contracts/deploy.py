@@ -17,7 +17,7 @@ from typing import Any
 from eth_abi.abi import encode
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
-from eth_typing import ChecksumAddress
+from eth_typing import ChecksumAddress, Hash32
 from eth_utils.address import to_checksum_address
 from web3 import HTTPProvider, Web3
 from web3.exceptions import Web3Exception
@@ -144,7 +144,7 @@ def _await_success(web3: Web3, hashes: list[bytes], timeout: float) -> None:
         remaining = max(deadline - time.monotonic(), 0.1)
         try:
             receipt: TxReceipt = web3.eth.wait_for_transaction_receipt(
-                Web3.to_bytes(transaction), timeout=remaining, poll_latency=0.2
+                Hash32(transaction), timeout=remaining, poll_latency=0.2
             )
         except Web3Exception as error:
             raise DeploymentError(f"transaction 0x{transaction.hex()} was not mined in time") from error

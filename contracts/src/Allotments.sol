@@ -22,6 +22,28 @@ abstract contract Allotments is Layout {
         uint256 right;
     }
 
+    function _account(
+        address token,
+        address holder,
+        uint256 eon,
+        uint256 trail,
+        bytes32 active,
+        bytes32 passiveRoot,
+        uint256[2] calldata lr,
+        uint256[2] calldata passiveMark
+    ) internal pure returns (Account memory) {
+        return Account(
+            token, holder, eon, trail, active, passiveRoot, passiveMark[0], passiveMark[1], lr[0], lr[1]
+        );
+    }
+
+    /// The last two of three numbers.
+    function _tail(uint256[3] calldata numbers) internal pure returns (uint256[2] calldata tail) {
+        assembly ("memory-safe") {
+            tail := add(numbers, 32)
+        }
+    }
+
     /// Refuses unless the checkpoint of `a.eon` contains `a` and the contract can pay all that the checkpoint
     /// allots of the token. Returns what the contract holds of the token.
     function _verifyAccount(

@@ -68,16 +68,16 @@ abstract contract DeliveryChallenges is Challenges {
             ),
             "e"
         );
-        Account memory a;
-        a.token = token;
-        a.holder = SR[0];
-        a.eon = currentEon();
-        a.trail = senderTransferRecipientTrails[0];
-        a.passiveRoot = txSetRootChecksum[1];
-        a.passiveAmount = lrDeltasPassiveMarkDummyAmount[2][0];
-        a.passiveMark = lrDeltasPassiveMarkDummyAmount[2][1];
-        a.left = lrDeltasPassiveMarkDummyAmount[0][0];
-        a.right = lrDeltasPassiveMarkDummyAmount[0][1];
+        Account memory a = _account(
+            token,
+            SR[0],
+            currentEon(),
+            senderTransferRecipientTrails[0],
+            0,
+            txSetRootChecksum[1],
+            lrDeltasPassiveMarkDummyAmount[0],
+            lrDeltasPassiveMarkDummyAmount[2]
+        );
         a.active = _stateHash(
             token, a.holder, a.trail, a.eon - 1, txSetRootChecksum[0], lrDeltasPassiveMarkDummyAmount[1]
         );
@@ -126,14 +126,18 @@ abstract contract DeliveryChallenges is Challenges {
             record = _record(token, SR[0], SR[1], true);
             check(_inSet(record, SR[0], transferMembershipTrail, txChain, root), "k");
         }
-        Account memory a;
-        a.token = token;
-        a.passiveRoot = txSetRootChecksum[1];
-        a.passiveAmount = lrDeltasPassiveMark[2][0];
-        a.passiveMark = lrDeltasPassiveMark[2][1];
-        a.left = lrDeltasPassiveMark[0][0];
-        a.right = lrDeltasPassiveMark[0][1];
-        _fillRecipient(a, record.head, SR[1]);
+        uint256 head = record.head;
+        Account memory a = _account(
+            token,
+            SR[1],
+            (head & 0xffffff) + 1,
+            _trail(head),
+            0,
+            txSetRootChecksum[1],
+            lrDeltasPassiveMark[0],
+            lrDeltasPassiveMark[2]
+        );
+        check(lrDeltasPassiveMark[1][1] >= head >> 144, "x");
         a.active = _stateHash(token, SR[1], a.trail, a.eon - 1, root, lrDeltasPassiveMark[1]);
         _verifyAccount(a, allotmentChain, membershipChain, values);
         _close(record, token, SR[1], SR[0]);
@@ -170,16 +174,18 @@ abstract contract DeliveryChallenges is Challenges {
             record = _record(token, SR[0], SR[1], true);
             check(_names(record, positionNonce), "k");
         }
-        Account memory a;
-        a.token = token;
-        a.active = checksums[0];
-        a.passiveRoot = checksums[1];
-        a.passiveAmount = lrPassiveMarkPositionNonce[1][0];
-        a.passiveMark = lrPassiveMarkPositionNonce[1][1];
-        a.left = lrPassiveMarkPositionNonce[0][0];
-        a.right = lrPassiveMarkPositionNonce[0][1];
-        _fillRecipient(a, record.head, SR[1]);
-        _checkDelivered(a, record.head >> 144, SR[0], transferMembershipTrail, positionNonce, txChainValues);
+        uint256 head = record.head;
+        Account memory a = _account(
+            token,
+            SR[1],
+            (head & 0xffffff) + 1,
+            _trail(head),
+            checksums[0],
+            checksums[1],
+            lrPassiveMarkPositionNonce[0],
+            lrPassiveMarkPositionNonce[1]
+        );
+        _checkDelivered(a, head >> 144, SR[0], transferMembershipTrail, positionNonce, txChainValues);
         _verifyAccount(a, allotmentChain, membershipChain, values);
         _close(record, token, SR[1], SR[0]);
     }
@@ -206,11 +212,5 @@ abstract contract DeliveryChallenges is Challenges {
             trail, leaf, a.passiveRoot, txChainValues, position, plus(position, amount)
         );
         check(total <= a.passiveAmount, "B");
-    }
-
-    function _fillRecipient(Account memory a, uint256 head, address recipient) private pure {
-        a.holder = recipient;
-        a.eon = (head & 0xffffff) + 1;
-        a.trail = _trail(head);
     }
 }

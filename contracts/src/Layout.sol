@@ -23,7 +23,8 @@ abstract contract Layout {
     struct Wallet {
         // eon 32@0, amount 112@32
         uint256[3] deposits;
-        // eon 24@0, number of listed requests 8@24, first request 112@32, sum of the eon 112@144
+        // eon 24@0, number of listed requests 8@24, first request 112@32, sum of the eon 112@144;
+        // once paid: eon 24@0, amount paid 112@32
         uint256[3] requests;
         // sum of requests pushed out of the ring, all payable, 128@0; newest of their eons 24@128; recovered 1@152
         uint256 matured;
@@ -291,6 +292,12 @@ abstract contract Layout {
     function _depositsAt(Wallet storage wallet, uint256 eon) internal view returns (uint256) {
         uint256 word = wallet.deposits[eon % 3];
         return word & 0xffffffff == eon ? word >> 32 : 0;
+    }
+
+    /// What was requested in `eon` and has been paid, while the ring keeps that eon.
+    function _paidAt(Wallet storage wallet, uint256 eon) internal view returns (uint256) {
+        uint256 word = wallet.requests[eon % 3];
+        return word & 0xffffffff == eon ? word >> 32 & WORD112 : 0;
     }
 
     function _requestsAt(Wallet storage wallet, uint256 eon) internal view returns (uint256) {

@@ -8,7 +8,8 @@ import {Withdrawals} from "./Withdrawals.sol";
 /// Ways out of a halted chain.
 ///
 /// The last checkpoint but one is final: nobody can dispute it any more. It knows deposits and requests of earlier
-/// eons, so later deposits and earlier requests are paid on top, and later requests are void.
+/// eons, so later deposits and earlier requests are paid on top, and later requests are void. Those of its own eon
+/// may have been paid just before the chain halted; that is subtracted.
 abstract contract Recovery is Withdrawals {
     /// Pays what the parent chain knows of a holder: for wallets that are in no final checkpoint.
     function recoverOnlyParentChainFunds(address token, address holder)
@@ -37,21 +38,22 @@ abstract contract Recovery is Withdrawals {
         check(_punished(), "f");
         Wallet storage wallet = _wallets[token][holder];
         check(wallet.matured & RECOVERED == 0, "a");
-        Account memory a = Account({
-            token: token,
-            holder: holder,
-            eon: minus(_lastSubmission(), 1),
-            trail: trail,
-            active: checksums[0],
-            passiveRoot: checksums[1],
-            passiveAmount: dummyPassiveMark[1],
-            passiveMark: dummyPassiveMark[2],
-            left: LR[0],
-            right: LR[1]
-        });
+        Account memory a = _account(
+            token,
+            holder,
+            minus(_lastSubmission(), 1),
+            trail,
+            checksums[0],
+            checksums[1],
+            LR,
+            _tail(dummyPassiveMark)
+        );
         _verifyAccount(a, allotmentChain, membershipChain, values);
+        uint256 paid = _paidAt(wallet, a.eon);
         unchecked {
-            recovered = LR[1] - LR[0] + _takeParentChainFunds(token, holder);
+            recovered = a.right - a.left;
+            recovered = recovered > paid ? recovered - paid : 0;
+            recovered += _takeParentChainFunds(token, holder);
         }
         wallet.matured |= RECOVERED;
         _payOut(token, holder, recovered, true);

@@ -26,18 +26,16 @@ abstract contract StateChallenges is Challenges {
                 token, trail, rsTxSetRoot[2], lrDeltasPassiveMark[1], rsTxSetRoot[0], rsTxSetRoot[1], v
             );
         }
-        Account memory a = Account({
-            token: token,
-            holder: msg.sender,
-            eon: currentEon() - 1,
-            trail: trail,
-            active: checksums[0],
-            passiveRoot: checksums[1],
-            passiveAmount: lrDeltasPassiveMark[2][0],
-            passiveMark: lrDeltasPassiveMark[2][1],
-            left: lrDeltasPassiveMark[0][0],
-            right: lrDeltasPassiveMark[0][1]
-        });
+        Account memory a = _account(
+            token,
+            msg.sender,
+            currentEon() - 1,
+            trail,
+            checksums[0],
+            checksums[1],
+            lrDeltasPassiveMark[0],
+            lrDeltasPassiveMark[2]
+        );
         _verifyAccount(a, allotmentChain, membershipChain, value);
         _issue(token, trail, a.right - a.left, lrDeltasPassiveMark[1], startGas, 0);
     }
@@ -103,16 +101,16 @@ abstract contract StateChallenges is Challenges {
         Challenge storage record = _record(token, issuer, issuer, false);
         uint256 head = record.head;
         check(_kind(head) == STATE_UPDATE, "k");
-        Account memory a;
-        a.token = token;
-        a.holder = issuer;
-        a.eon = (head & 0xffffff) + 1;
-        a.trail = _trail(head);
-        a.passiveRoot = rSrStxSetRootChecksum[5];
-        a.passiveAmount = lrDeltasPassiveMark[2][0];
-        a.passiveMark = lrDeltasPassiveMark[2][1];
-        a.left = lrDeltasPassiveMark[0][0];
-        a.right = lrDeltasPassiveMark[0][1];
+        Account memory a = _account(
+            token,
+            issuer,
+            (head & 0xffffff) + 1,
+            _trail(head),
+            0,
+            rSrStxSetRootChecksum[5],
+            lrDeltasPassiveMark[0],
+            lrDeltasPassiveMark[2]
+        );
         a.active = _agreedState(a, lrDeltasPassiveMark[1], rSrStxSetRootChecksum, v);
         _checkBalance(record, head, a, lrDeltasPassiveMark[1]);
         _verifyAccount(a, allotmentChain, membershipChain, values);

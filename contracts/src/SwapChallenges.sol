@@ -81,18 +81,19 @@ abstract contract SwapChallenges is Challenges {
         uint256 trail,
         uint256[2][3] calldata lrDeltasPassiveMark,
         bytes32[3] calldata txSetRootChecksum
-    ) private view returns (Account memory a) {
-        a.token = token;
-        a.holder = holder;
-        a.eon = eon;
-        a.trail = trail;
-        a.active =
+    ) private view returns (Account memory) {
+        bytes32 active =
             _stateHash(token, holder, trail, eon - 1, txSetRootChecksum[0], lrDeltasPassiveMark[1]);
-        a.passiveRoot = txSetRootChecksum[1];
-        a.passiveAmount = lrDeltasPassiveMark[2][0];
-        a.passiveMark = lrDeltasPassiveMark[2][1];
-        a.left = lrDeltasPassiveMark[0][0];
-        a.right = lrDeltasPassiveMark[0][1];
+        return _account(
+            token,
+            holder,
+            eon,
+            trail,
+            active,
+            txSetRootChecksum[1],
+            lrDeltasPassiveMark[0],
+            lrDeltasPassiveMark[2]
+        );
     }
 
     /// Balance that a wallet would have if the order had moved its committed amounts and nothing else.

@@ -332,18 +332,16 @@ abstract contract Views is Challenges {
         uint256[] calldata values,
         uint256[2] calldata LR
     ) external view returns (bool) {
-        Account memory a = Account({
-            token: token,
-            holder: holder,
-            eon: eonPassiveMark[0],
-            trail: trail,
-            active: activeStateChecksum_passiveTransfersRoot[0],
-            passiveRoot: activeStateChecksum_passiveTransfersRoot[1],
-            passiveAmount: eonPassiveMark[1],
-            passiveMark: eonPassiveMark[2],
-            left: LR[0],
-            right: LR[1]
-        });
+        Account memory a = _account(
+            token,
+            holder,
+            eonPassiveMark[0],
+            trail,
+            activeStateChecksum_passiveTransfersRoot[0],
+            activeStateChecksum_passiveTransfersRoot[1],
+            LR,
+            _tail(eonPassiveMark)
+        );
         _verifyAccount(a, allotmentChain, membershipChain, values);
         return true;
     }

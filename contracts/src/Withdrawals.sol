@@ -28,18 +28,9 @@ abstract contract Withdrawals is Allotments {
         check(msg.value >= fee, "r");
         check(!_punished(), "p");
         uint256 eon = currentEon();
-        Account memory a = Account({
-            token: token,
-            holder: msg.sender,
-            eon: eon - 1,
-            trail: trail,
-            active: checksums[0],
-            passiveRoot: checksums[1],
-            passiveAmount: lrPassiveMark[1][0],
-            passiveMark: lrPassiveMark[1][1],
-            left: lrPassiveMark[0][0],
-            right: lrPassiveMark[0][1]
-        });
+        Account memory a = _account(
+            token, msg.sender, eon - 1, trail, checksums[0], checksums[1], lrPassiveMark[0], lrPassiveMark[1]
+        );
         uint256 pool = _verifyAccount(a, allotmentChain, membershipChain, values);
         Wallet storage wallet = _wallets[token][msg.sender];
         uint256 requested = _requestsAt(wallet, eon - 1) + _requestsAt(wallet, eon);
@@ -169,10 +160,11 @@ abstract contract Withdrawals is Allotments {
             word = wallet.requests[slot];
             uint256 requested = word & 0xffffff;
             if (requested <= eon && word >> 144 != 0) {
+                uint256 sum = word >> 144;
                 unchecked {
-                    amount += word >> 144;
+                    amount += sum;
                 }
-                wallet.requests[slot] = requested;
+                wallet.requests[slot] = requested | sum << 32;
             }
         }
     }
