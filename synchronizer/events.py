@@ -32,8 +32,8 @@ Item = tuple[str, str, str] | tuple[None, None, int]
 """(lane, group, frame), or (None, None, eon) for a checkpoint, whose frames are made where they are sent."""
 
 REGISTRATIONS = ""
-"""The lane of REGISTERED_WALLET: what travels in one lane keeps its order on a connection. Every other frame travels
-in the lane of its own stream, but clients that register several wallets count on the order across their streams."""
+"""The lane of REGISTERED_WALLET. What travels in one lane keeps its order on a connection. Other frames travel in
+the lane of their own stream; but a client that registers several wallets counts on the order across streams."""
 
 Frames = dict[str, list[tuple[str, str]]]
 """By lane, (group, frame) in order."""
