@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 from django.conf import settings
 from django.db import connection
@@ -120,44 +123,41 @@ def _chunks(commitment: int, tree: IntervalTree) -> Iterator[Row]:
             yield commitment, level, chunk // CHUNK_HASHES, hashes
 
 
-def _stream(name: str, statement: str, parameters: list[object]) -> Iterator[Row]:
-    """The rows of a large query through a cursor on the server, so that memory does not grow with them."""
+@contextmanager
+def _stream(name: str, statement: str, parameters: list[object]) -> Iterator[Iterable[Row]]:
+    """The rows of a large query through a cursor on the server, so that memory does not grow with them. It is
+    closed before an error leaves the transaction, where it would be unknown."""
     connection.ensure_connection()
     with connection.connection.cursor(name=name) as cursor:
         cursor.itersize = CURSOR_ROWS
         cursor.execute(statement, parameters)
-        yield from cursor
+        yield cursor
 
 
 def _passive_roots(eon: int) -> dict[int, bytes]:
     """By wallet id, the root of what each wallet received in the eon (`spec/crypto.md` §9, provable form)."""
-    rows = _stream(
+    roots: dict[int, bytes] = {}
+    with _stream(
         "passive",
         "SELECT t.recipient_id, r.trail_identifier, s.address, t.amount, t.nonce, t.position"
         " FROM ledger_transfer t JOIN ledger_wallet s ON s.id = t.wallet_id"
         " JOIN ledger_wallet r ON r.id = t.recipient_id"
         " WHERE t.eon_number = %s AND t.passive AND NOT t.voided ORDER BY t.recipient_id, t.position, t.id",
         [eon],
-    )
-    roots: dict[int, bytes] = {}
-    recipient, leaves, bounds = None, list[bytes](), [0]
-    for wallet, trail, sender, amount, nonce, position in rows:
-        if wallet != recipient:
-            if recipient is not None:
-                roots[recipient] = passive_tree(leaves, bounds).root
-            recipient, leaves, bounds = wallet, [], [0]
-        leaves.append(transfer_leaf(bytes(sender), int(amount), trail, int(nonce), int(position)))
-        bounds.append(bounds[-1] + int(amount))
-    if recipient is not None:
-        roots[recipient] = passive_tree(leaves, bounds).root
+    ) as rows:
+        for recipient, received in groupby(rows, key=itemgetter(0)):
+            leaves, bounds = list[bytes](), [0]
+            for _, trail, sender, amount, nonce, position in received:
+                leaves.append(transfer_leaf(bytes(sender), int(amount), trail, int(nonce), int(position)))
+                bounds.append(bounds[-1] + int(amount))
+            roots[recipient] = passive_tree(leaves, bounds).root
     return roots
 
 
 def _collect(token: Token, eon: int, passive_roots: dict[int, bytes]) -> Leaves:
     """The leaves of all wallets that were registered before the eon, in order of trail."""
-    contract = settings.HUB_LQD_CONTRACT_ADDRESS
     leaves = Leaves(inner=[], bounds=[0], rows=io.StringIO())
-    rows = _stream(
+    with _stream(
         "wallets",
         f'SELECT w.id, w.address, w.trail_identifier, COALESCE({AVAILABLE}, p."right" - p."left", 0),'  # noqa: S608
         " COALESCE(a.received, 0), COALESCE(a.passive_marker, 0), a.active_state_id, s.updated_spendings,"
@@ -167,36 +167,41 @@ def _collect(token: Token, eon: int, passive_roots: dict[int, bytes]) -> Leaves:
         " LEFT JOIN ledger_activestate s ON s.id = a.active_state_id"
         " WHERE w.token_id = %s AND w.registration_eon_number < %s ORDER BY w.trail_identifier",
         [eon - 1, eon - 1, token.pk, eon],
-    )
-    for wallet, holder, trail, funds, received, marker, state, spent, gained, set_hash in rows:
-        if trail != len(leaves.inner):
-            raise UnbalancedLedgerError(f"trail {trail} of {token} stands in place {len(leaves.inner)}")
-        address = bytes(holder)
-        checksum = ZERO_HASH
-        if state is not None:
-            checksum = active_state_hash(
-                contract, token.address, address, trail, eon - 1, bytes(set_hash), int(spent), int(gained)
-            )
-        passive_root = passive_roots.get(wallet)
-        leaves.inner.append(
-            balance_inner_hash(
-                contract,
-                token.address,
-                address,
-                passive_root or ZERO_HASH,
-                int(received),
-                int(marker),
-                checksum,
-            )
-        )
-        left = leaves.total
-        leaves.signed_total += int(funds)
-        # What is below zero was requested on chain after it was spent; slashing cancels that request.
-        leaves.bounds.append(left + max(int(funds), 0))
-        passive = NULL if passive_root is None else f"\\\\x{passive_root.hex()}"
-        row = (wallet, eon, left, leaves.total, passive, received, marker, NULL if state is None else state)
-        leaves.rows.write("\t".join(map(str, row)) + "\n")
+    ) as rows:
+        for row in rows:
+            _add_leaf(leaves, token, eon, row, passive_roots.get(row[0]))
     return leaves
+
+
+def _add_leaf(leaves: Leaves, token: Token, eon: int, row: Row, passive_root: bytes | None) -> None:
+    wallet, holder, trail, funds, received, marker, state, spent, gained, set_hash = row
+    if trail != len(leaves.inner):
+        raise UnbalancedLedgerError(f"trail {trail} of {token} stands in place {len(leaves.inner)}")
+    contract = settings.HUB_LQD_CONTRACT_ADDRESS
+    address = bytes(holder)
+    checksum = ZERO_HASH
+    if state is not None:
+        checksum = active_state_hash(
+            contract, token.address, address, trail, eon - 1, bytes(set_hash), int(spent), int(gained)
+        )
+    leaves.inner.append(
+        balance_inner_hash(
+            contract,
+            token.address,
+            address,
+            passive_root or ZERO_HASH,
+            int(received),
+            int(marker),
+            checksum,
+        )
+    )
+    left = leaves.total
+    leaves.signed_total += int(funds)
+    # What is below zero was requested on chain after it was spent; slashing cancels that request.
+    leaves.bounds.append(left + max(int(funds), 0))
+    passive = NULL if passive_root is None else f"\\\\x{passive_root.hex()}"
+    columns = (wallet, eon, left, leaves.total, passive, received, marker, NULL if state is None else state)
+    leaves.rows.write("\t".join(map(str, columns)) + "\n")
 
 
 def _add_unclaimed(token: Token, eon: int, status: ChainStatus, leaves: Leaves) -> None:
