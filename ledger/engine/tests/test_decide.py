@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ def test_everything_may_be_spent_and_nothing_more(world: World) -> None:
     assert refused == Refusal("DEBIT_WALLET_OVERSPENDING", "1 of 0")
 
 
-def _send(world: World, sender: int, recipient: int, **flags: bool) -> Transferred | Refusal:
+def _send(world: World, sender: int, recipient: int, **flags: Any) -> Transferred | Refusal:
     wallet = world.wallets[sender]
     command = replace(wallet.transfer(world.wallets[recipient].owner, 0), **flags)
     outcome = world.submit(command)

@@ -1,0 +1,209 @@
+"""What must hold of a stored ledger and of its checkpoints, checked from the rows alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from django.conf import settings
+
+from auditor.proofs import proofs
+from ledger.models import (
+    Account,
+    ActiveState,
+    Deposit,
+    RootCommitment,
+    Token,
+    TokenCommitment,
+    Transfer,
+    Wallet,
+    WithdrawalRequest,
+)
+from ledger.store import chain_status
+from nocust.balances import verify_account_allotment
+from nocust.encoding import ZERO_HASH
+from nocust.leaves import OPEN_POSITION, transfer_leaf
+from nocust.merkle import MerkleTree
+from nocust.messages import active_state_hash
+from nocust.passive import passive_tree, transfer_bounds
+from nocust.signatures import is_valid
+
+COUNTED = (
+    "Account",
+    "ActiveState",
+    "Deposit",
+    "ExclusiveBalanceAllotment",
+    "MinimumAvailableBalance",
+    "Outbox",
+    "RootCommitment",
+    "TokenCommitment",
+    "Transfer",
+    "TreeChunk",
+    "Wallet",
+)
+
+
+def row_counts() -> dict[str, int]:
+    """How many rows each of the ledger's tables has."""
+    from ledger import models
+
+    return {name: getattr(models, name).objects.count() for name in COUNTED}
+
+
+def account_rows() -> list[Any]:
+    """All accounts, to compare before and after."""
+    return list(Account.objects.order_by("eon_number", "wallet_id").values())
+
+
+def check_ledger() -> None:
+    """Money is conserved in the latest eon and every history of an eon adds up."""
+    _check_conservation()
+    for eon in sorted(set(Transfer.objects.values_list("eon_number", flat=True))):
+        _check_eon(eon)
+
+
+def balance(wallet: Wallet) -> int:
+    """What the wallet owns by its newest account; 0 without any."""
+    account = Account.objects.filter(wallet=wallet).order_by("-eon_number").first()
+    return 0 if account is None else account.available
+
+
+def _check_conservation() -> None:
+    for token in Token.objects.all():
+        held = sum(balance(wallet) for wallet in Wallet.objects.filter(token=token))
+        credited = sum(row.amount for row in Deposit.objects.filter(token=token, wallet__isnull=False))
+        asked = sum(row.amount for row in WithdrawalRequest.objects.filter(token=token, slashed=False))
+        assert held == credited - asked, token
+
+
+def _check_eon(eon: int) -> None:
+    sent: dict[int, list[Transfer]] = defaultdict(list)
+    received: dict[int, list[Transfer]] = defaultdict(list)
+    rows = Transfer.objects.filter(eon_number=eon).select_related(
+        "wallet__token", "recipient__token", "sender_active_state"
+    )
+    for row in rows.order_by("id"):
+        sent[row.wallet_id].append(row)
+        received[row.recipient_id].append(row)
+        assert row.wallet.token_id == row.recipient.token_id
+    for wallet, transfers in sent.items():
+        _check_sent(Account.objects.get(wallet_id=wallet, eon_number=eon), transfers)
+    for wallet, transfers in received.items():
+        in_order = sorted(transfers, key=lambda row: (row.position or 0, row.pk))
+        bounds = transfer_bounds([row.amount for row in in_order])
+        assert [row.position for row in in_order] == bounds[:-1], f"gaps or overlaps of wallet {wallet}"
+        assert Account.objects.get(wallet_id=wallet, eon_number=eon).received == bounds[-1]
+
+
+def _check_sent(account: Account, transfers: list[Transfer]) -> None:
+    """Each signed state is that of the history up to it, the newest transfer open."""
+    leaves: list[bytes] = []
+    spent = 0
+    ordered = sorted(transfers, key=lambda row: row.sender_active_state.tx_set_index)
+    for row in ordered:
+        state = row.sender_active_state
+        spent += row.amount
+        tree = MerkleTree([*leaves, leaf(row, OPEN_POSITION)])
+        assert (state.tx_set_hash, state.updated_spendings) == (tree.root, spent)
+        assert (state.tx_set_index, list(state.tx_set_proof)) == (len(leaves), tree.proof(len(leaves)))
+        message = state_hash(row.wallet, row.eon_number, state)
+        assert is_valid(message, state.wallet_signature, row.wallet.address)
+        assert is_valid(message, state.operator_signature, settings.HUB_OWNER_ACCOUNT_ADDRESS)
+        leaves.append(leaf(row, row.position or 0))
+    assert account.spent == spent
+    assert account.active_state_id == ordered[-1].sender_active_state_id
+    assert account.passive_marker == ordered[-1].position
+
+
+def leaf(row: Transfer, position: int) -> bytes:
+    """A transfer in its sender's set."""
+    to = row.recipient
+    return transfer_leaf(to.address, row.amount, to.trail_identifier, row.nonce, position)
+
+
+def state_hash(wallet: Wallet, eon: int, state: ActiveState) -> bytes:
+    """What owner and operator signed."""
+    return active_state_hash(
+        settings.HUB_LQD_CONTRACT_ADDRESS,
+        wallet.token.address,
+        wallet.address,
+        wallet.trail_identifier,
+        eon,
+        state.tx_set_hash,
+        state.updated_spendings,
+        state.updated_gains,
+    )
+
+
+def check_checkpoint(eon: int) -> int:
+    """Verify the proof of every wallet that had registered before `eon`, as the contract does, and that it holds
+    what the wallet owned as the eon began. Gives the number of proofs."""
+    commitment = RootCommitment.objects.get(eon_number=eon)
+    wallets = list(Wallet.objects.filter(registration_eon_number__lt=eon).select_related("token"))
+    found = proofs((wallet.pk, eon) for wallet in wallets)
+    assert len(found) == len(wallets)
+    totals: dict[int, int] = defaultdict(int)
+    for wallet in wallets:
+        proof = found[wallet.pk, eon]
+        row = proof.allotment
+        account = Account.objects.filter(wallet=wallet, eon_number__lt=eon).order_by("-eon_number").first()
+        owned = 0 if account is None else account.available
+        assert row.right - row.left == max(owned, 0)
+        total = verify_account_allotment(
+            settings.HUB_LQD_CONTRACT_ADDRESS,
+            wallet.token.address,
+            wallet.address,
+            _passive_root(wallet, eon - 1),
+            row.passive_amount,
+            row.passive_marker,
+            _state_checksum(wallet, eon - 1),
+            trail=wallet.trail_identifier,
+            token_trail=wallet.token.trail,
+            root=commitment.merkle_root,
+            chain=proof.path.hashes,
+            membership_chain=proof.membership,
+            values=proof.path.values,
+            left=row.left,
+            right=row.right,
+        )
+        token_commitment = TokenCommitment.objects.get(root_commitment=commitment, token=wallet.token)
+        assert total == token_commitment.upper_bound
+        totals[wallet.token_id] += row.right - row.left
+    for token_commitment in TokenCommitment.objects.filter(root_commitment=commitment):
+        assert totals[token_commitment.token_id] == token_commitment.wallet_upper_bound
+        assert token_commitment.upper_bound - token_commitment.wallet_upper_bound == _unclaimed(
+            token_commitment.token_id, eon
+        )
+    return len(found)
+
+
+def _passive_root(wallet: Wallet, eon: int) -> bytes:
+    rows = list(
+        Transfer.objects.filter(recipient=wallet, eon_number=eon)
+        .select_related("wallet")
+        .order_by("position", "id")
+    )
+    if not rows:
+        return ZERO_HASH
+    trail = wallet.trail_identifier
+    leaves = [
+        transfer_leaf(row.wallet.address, row.amount, trail, row.nonce, row.position or 0) for row in rows
+    ]
+    return passive_tree(leaves, transfer_bounds([row.amount for row in rows])).root
+
+
+def _state_checksum(wallet: Wallet, eon: int) -> bytes:
+    newest = (
+        Transfer.objects.filter(wallet=wallet, eon_number=eon)
+        .select_related("sender_active_state")
+        .order_by("-sender_active_state__tx_set_index")
+        .first()
+    )
+    return ZERO_HASH if newest is None else state_hash(wallet, eon, newest.sender_active_state)
+
+
+def _unclaimed(token: int, eon: int) -> int:
+    """Deposits of blocks before the eon that no wallet owned when it began."""
+    first = chain_status().first_block_of(eon)
+    rows = Deposit.objects.filter(token_id=token, block__lt=first)
+    return sum(row.amount for row in rows if row.wallet_id is None or row.eon_number >= eon)
