@@ -77,7 +77,7 @@ class Command(BaseCommand):
                 told = True
             sender.step()
             time.sleep(POLL_SECONDS)
-        self._say(f"{short_name}: {to_checksum(address)}, trail {token.trail}, {token.wallet_count} wallets")
+        self._say(f"{short_name}: {to_checksum(address)}, trail {token.trail}")
         return token
 
     def _catch_up(self, seconds: float) -> None:

@@ -1,0 +1,244 @@
+"""The transaction queue against a real node: restarts, refusals, reverts, lost nonces, stuck transactions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.utils import timezone
+
+from contractor import sender
+from contractor.chain import contract
+from contractor.errors import NodeError
+from contractor.models import EthereumTransaction, EthereumTransactionAttempt
+from contractor.tests.conftest import Hub
+from contractor.transactions import queue
+from ledger.models import RootCommitment
+from nocust.signatures import Signer
+
+State = EthereumTransaction.State
+
+
+def checkpoint(eon: int) -> EthereumTransaction:
+    return EthereumTransaction.objects.get(tag=f"checkpoint/{eon}")
+
+
+def hurry() -> None:
+    """Let what waits for its next try be tried now."""
+    EthereumTransaction.objects.update(retry_at=timezone.now())
+
+
+def test_checkpoints_are_made_submitted_and_confirmed(hub: Hub) -> None:
+    hub.settle()
+    assert checkpoint(1).state == State.CONFIRMED
+    hub.go_to(3, 10)
+    hub.settle()
+    for eon in (1, 2, 3):
+        assert checkpoint(eon).state == State.CONFIRMED
+        assert contract().checkpoint(eon) == RootCommitment.objects.get(eon_number=eon).merkle_root
+    assert not hub.status.halted
+
+
+def test_a_checkpoint_waits_for_the_last_block_of_the_eon_before(hub: Hub) -> None:
+    hub.settle()
+    hub.node.mine_to_era(2, 1)
+    hub.beat()
+    assert not RootCommitment.objects.filter(eon_number=2).exists()
+    hub.node.mine()
+    hub.beat()
+    assert RootCommitment.objects.get(eon_number=2).block == hub.node.block
+
+
+def test_the_same_tag_is_queued_once(hub: Hub) -> None:
+    with transaction.atomic():
+        first = queue("registerERC20", {"token": "11" * 20}, tag="x")
+        assert queue("registerERC20", {"token": "22" * 20}, tag="x") == first
+    assert EthereumTransaction.objects.get(tag="x").arguments == {"token": "11" * 20}
+    with pytest.raises(ValueError, match="no transaction of kind"):
+        queue("somethingElse", {}, tag="y")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_queueing_needs_a_transaction() -> None:
+    with pytest.raises(ValueError, match="atomic"):
+        queue("registerERC20", {"token": "11" * 20}, tag="x")
+
+
+def test_a_death_between_signing_and_sending_sends_the_same_again(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.settle()
+    hub.node.mine_to_era(2, 3)
+    monkeypatch.setattr(sender, "_send", lambda *_: None)
+    hub.beat()
+    (attempt,) = checkpoint(2).attempts.all()
+    assert not contract().node.knows(attempt.hash)
+    monkeypatch.undo()
+    sender._watched = None  # as in a new process
+    hub.settle(6)
+    assert checkpoint(2).state == State.CONFIRMED
+    assert checkpoint(2).attempts.get() == attempt
+
+
+def test_sending_again_what_the_node_has_is_harmless(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    row = checkpoint(1)
+    (attempt,) = row.attempts.all()
+    sender._send(contract(), row, attempt)
+    hub.settle(2)
+    sender._send(contract(), row, attempt)
+    assert "ALARM" not in caplog.text
+    hub.settle()
+    assert checkpoint(1).state == State.CONFIRMED
+
+
+def test_a_checkpoint_whose_basis_changed_is_built_again(hub: Hub, alice: Signer) -> None:
+    """A slash changes the accumulator of the eon before after the checkpoint was built (`spec/ledger.md` §19)."""
+    hub.settle()
+    hub.node.mine_to_era(2, 3)
+    hub.beat()
+    (first,) = checkpoint(2).attempts.all()
+    # the same nonce with a wrong basis, as if the accumulator had changed after signing
+    wrong = contract().submit_checkpoint(b"\7" * 32, RootCommitment.objects.get(eon_number=2).merkle_root)
+    hub.node.ask("anvil_dropTransaction", "0x" + first.hash.hex())
+    first.delete()
+    row = checkpoint(2)
+    assert row.nonce is not None
+    with transaction.atomic():
+        reverting = sender._signed(row, row.nonce, wrong, 200_000, 10**9, contract().node.head())
+    sender._send(contract(), row, reverting)
+    hub.node.mine()
+    hub.beat()
+    assert contract().checkpoint(2) is None
+    row = checkpoint(2)
+    assert (row.state, row.nonce) == (State.SENT, reverting.nonce + 1)
+    hub.settle(5)
+    assert checkpoint(2).state == State.CONFIRMED
+    assert contract().checkpoint(2) == RootCommitment.objects.get(eon_number=2).merkle_root
+
+
+def test_a_checkpoint_of_an_eon_that_is_over_fails_with_an_alarm(
+    hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub.settle()
+    with transaction.atomic():
+        queue("submitCheckpoint", {"eon": 1, "root": "07" * 32}, tag="checkpoint/late")
+    hub.go_to(2, 8)
+    row = EthereumTransaction.objects.get(tag="checkpoint/late")
+    assert row.state == State.FAILED
+    assert "ALARM transaction failed" in caplog.text
+    assert checkpoint(2).state in {State.SENT, State.CONFIRMED}
+
+
+def test_what_the_contract_refuses_holds_up_nothing(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    hub.settle()
+    with transaction.atomic():
+        queue("registerERC20", {"token": "11" * 20}, tag="not a contract")
+    hub.node.mine_to_era(2, 3)
+    hub.beat()
+    for _ in range(sender.ALARM_REFUSALS):
+        hurry()
+        hub.settle(1)
+    assert checkpoint(2).state == State.CONFIRMED
+    row = EthereumTransaction.objects.get(tag="not a contract")
+    assert (row.state, row.nonce) == (State.QUEUED, None)
+    assert row.refusals >= sender.ALARM_REFUSALS
+    assert "ALARM transaction held up" in caplog.text
+
+
+def test_a_reverted_transaction_fails_once_it_is_deep(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    hub.settle()
+    with transaction.atomic():
+        row = queue("registerERC20", {"token": "11" * 20}, tag="reverting")
+        row.state, row.nonce = State.SENT, contract().node.transaction_count(contract().parameters().operator)
+        row.save()
+        attempt = sender._signed(
+            row, row.nonce, contract().register_erc20(b"\x11" * 20), 200_000, 10**9, contract().node.head()
+        )
+    sender._send(contract(), row, attempt)
+    hub.settle(2)
+    row.refresh_from_db()
+    assert row.state == State.SENT
+    hub.settle(3)
+    row.refresh_from_db()
+    assert row.state == State.FAILED
+    assert "ALARM transaction failed" in caplog.text
+
+
+def test_a_nonce_taken_by_somebody_else_is_replaced(
+    hub: Hub, operator: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.settle()
+    hub.node.mine_to_era(2, 3)
+    monkeypatch.setattr(sender, "_send", lambda *_: None)
+    hub.beat()
+    monkeypatch.undo()
+    hub.node.send(operator, hub.node.token.functions.transfer(hub.node.contract.address, 1))
+    taken = checkpoint(2).nonce
+    hub.settle(5)
+    row = checkpoint(2)
+    assert taken is not None
+    assert row.nonce == taken + 1
+    hub.settle(5)
+    assert checkpoint(2).state == State.CONFIRMED
+
+
+def test_a_stuck_transaction_is_sent_again_at_a_higher_price(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub.settle()
+    hub.node.mine_to_era(2, 3)
+    monkeypatch.setattr(sender, "_send", lambda *_: None)
+    hub.beat()
+    (first,) = checkpoint(2).attempts.all()
+    hub.settle(sender.BUMP_BLOCKS - 1)
+    assert checkpoint(2).attempts.count() == 1
+    monkeypatch.undo()
+    hub.settle(1)
+    cheap, dear = checkpoint(2).attempts.all()
+    assert cheap == first
+    assert dear.nonce == cheap.nonce
+    assert dear.gas_price == -(-cheap.gas_price * 125 // 100)
+    assert bytes(dear.data) == bytes(cheap.data)
+    assert "ALARM stuck transaction" in caplog.text
+    hub.settle(4)
+    assert checkpoint(2).state == State.CONFIRMED
+
+
+def test_an_abandoned_transaction_is_sent_again(hub: Hub) -> None:
+    """A fork drops the block that held the checkpoint."""
+    hub.settle()
+    hub.node.mine_to_era(2, 3)
+    hub.beat()
+    hub.settle(1)
+    attempt = EthereumTransactionAttempt.objects.get(transaction=checkpoint(2))
+    assert contract().node.receipt(attempt.hash) is not None
+    hub.node.reorganise(1)
+    if (found := contract().node.receipt(attempt.hash)) is not None:
+        pytest.skip(f"the node kept the transaction in block {found.block}")
+    hub.settle(6)
+    assert checkpoint(2).state == State.CONFIRMED
+
+
+def test_the_price_has_a_floor_and_a_cap(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contract().node, "gas_price", lambda: 0)
+    assert sender._gas_price(contract()) == sender.LOWEST_GAS_PRICE
+    monkeypatch.setattr(contract().node, "gas_price", lambda: 10**15)
+    assert sender._gas_price(contract()) == sender.HIGHEST_GAS_PRICE
+
+
+def test_a_node_that_dies_while_sending_is_recoverable(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.settle()
+    hub.node.mine_to_era(2, 3)
+
+    def die(*_: Any) -> None:
+        raise NodeError("gone")
+
+    monkeypatch.setattr(contract().node, "send", die)
+    with pytest.raises(NodeError):
+        hub.beat()
+    monkeypatch.undo()
+    assert checkpoint(2).state == State.SENT
+    hub.settle(6)
+    assert checkpoint(2).state == State.CONFIRMED
+    assert checkpoint(2).attempts.count() == 1
