@@ -139,7 +139,7 @@ def amounts(**query: Any) -> list[str]:
 
 def test_pages(play: Play, pair: list[SimulatedWallet]) -> None:
     for amount in range(5, 15):
-        play.pay(*pair, amount)
+        play.pay(pair[0], pair[1], amount)
     first = get("/audit/transactions/")
     assert (first["count"], first["previous"], len(first["results"])) == (14, None, 10)
     second = APIClient().get(first["next"]).json()
