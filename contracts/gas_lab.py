@@ -39,9 +39,7 @@ class Lab:
             self.node, "NOCUSTCommitChain", (BLOCKS_PER_EON, OPERATOR.address), OPERATOR.address
         )
         self.genesis = self.node.block_number()
-        self.token = Bound.create(
-            self.node, "TestToken", ("Test", "TST", 18, 10**9 * COIN), OPERATOR.address
-        )
+        self.token = Bound.create(self.node, "TestToken", ("Test", "TST", 18, 10**9 * COIN), OPERATOR.address)
         for person in (ALICE, BOB, DAVE):
             self.token.send("transfer", person.address, 10**8 * COIN, sender=OPERATOR.address)
             self.token.send("approve", self.chain.address, 2**256 - 1, sender=person.address)

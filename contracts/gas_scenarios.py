@@ -105,9 +105,7 @@ def authorised(lab: Lab) -> Gas:
     lab.submit(lab.checkpoint(4).root)
     lab.to(NOW + 1, EXTENDED_EPOCH)
     confirm = "confirmWithdrawal"
-    gas["confirmWithdrawal ERC20: 1 request"] = lab.act(
-        ERIN, confirm, lab.token.address, CAROL.address
-    ).gas
+    gas["confirmWithdrawal ERC20: 1 request"] = lab.act(ERIN, confirm, lab.token.address, CAROL.address).gas
     gas["confirmWithdrawal ETH: 3 requests"] = lab.act(ERIN, confirm, eth, ALICE.address).gas
     gas["confirmWithdrawal ETH: nothing pending"] = lab.act(ERIN, confirm, eth, ALICE.address).gas
     gas["confirmWithdrawal ETH: 1 request"] = lab.act(ERIN, confirm, eth, CAROL.address).gas
@@ -115,9 +113,7 @@ def authorised(lab: Lab) -> Gas:
 
 
 def _authorise(lab: Lab, person: Person, token: str) -> int:
-    message = withdrawal_authorization_hash(
-        lab.chain.raw, bytes.fromhex(token[2:]), person.raw, 10**6, COIN
-    )
+    message = withdrawal_authorization_hash(lab.chain.raw, bytes.fromhex(token[2:]), person.raw, 10**6, COIN)
     signature = OPERATOR.sign(message)
     return lab.act(person, "requestAuthorizedWithdrawal", token, COIN, 10**6, *signature).gas
 
@@ -171,9 +167,7 @@ def recoveries(lab: Lab, depth: int) -> Gas:
         _deposit(lab, BOB, token, COIN)
     lab.to(NOW + 2)
     gas: Gas = {}
-    for coin, token, places in zip(
-        ("ETH", "ERC20"), (lab.eth, lab.token.address), past.places, strict=True
-    ):
+    for coin, token, places in zip(("ETH", "ERC20"), (lab.eth, lab.token.address), past.places, strict=True):
         name = f"recoverAllFunds {coin}"
         gas[name] = _recover(lab, token, places[0])
         name = "recoverOnlyParentChainFunds " + ("ETH (1 deposit)" if coin == "ETH" else "ERC20")

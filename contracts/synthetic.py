@@ -180,9 +180,7 @@ def _tree(
     places = []
     for position in (0, 1):
         far = edges[2] if position == 0 else edges[0]
-        path = Path(
-            upper.trail | position, [leaves[1 - position], *upper.hashes], [far, *upper.values]
-        )
+        path = Path(upper.trail | position, [leaves[1 - position], *upper.hashes], [far, *upper.values])
         left, right = edges[position], edges[position + 1]
         found = verify_interval(path.trail, leaves[position], left, right, path.hashes, path.values)
         if (found.left, found.hash, found.right) != (0, root, total):
