@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from auditor import render, selectors
-from auditor.deliveries import deliveries
+from auditor.deliveries import Trees, deliveries, remembered
 from ledger.models import Deposit, RootCommitment, Transfer, Wallet
 from nocust.addresses import parse_address
 from nocust.balances import verify_account_allotment
@@ -138,6 +138,38 @@ def test_deliveries_are_proven_once_the_next_checkpoint_exists(count: int) -> No
         }
 
 
+def test_trees_are_remembered_within_bounds(django_assert_num_queries: Any) -> None:
+    play = Play()
+    alice, bob, carol = play.register(3)
+    play.deposit(alice, 1000)
+    for recipient in (bob, bob, carol):
+        play.pay(alice, recipient, 1)
+    play.next_eon()
+    rows = list(selectors.full_transfers())
+    first = deliveries(rows)
+    with django_assert_num_queries(4):  # those of the recipients' proofs
+        again = deliveries(rows)
+    assert [again[row.pk].path for row in rows] == [first[row.pk].path for row in rows]
+    trees = Trees(leaves=3)
+    two, one = (remembered.get(first[row.pk].recipient.allotment.passive_checksum or b"") for row in rows[1:])
+    assert two is not None
+    assert one is not None
+    for number, tree in enumerate([two, one, two]):
+        trees.add(bytes([number]) * 32, tree)
+    assert [trees.get(bytes([number]) * 32) for number in range(3)] == [None, one, two]
+
+
+def test_a_ledger_that_contradicts_its_checkpoint_proves_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    play = Play()
+    alice, bob = play.register(2)
+    play.deposit(alice, 1000)
+    play.pay(alice, bob, 1)
+    play.next_eon()
+    Transfer.objects.update(nonce=5)
+    assert deliveries(selectors.full_transfers()) == {}
+    assert "ALARM" in caplog.text
+
+
 def _verify_delivery(row: Transfer, proof: dict[str, Any], trail: int) -> None:
     assert row.position is not None
     leaf = transfer_leaf(row.wallet.address, row.amount, trail, row.nonce, row.position)
@@ -193,7 +225,7 @@ def test_the_number_of_queries_does_not_grow() -> None:
         play.pay(players[number % 6], players[(number + 1) % 6], 1)
         play.deposit(players[number % 6], 1)
     play.request_withdrawal(players[0], 5)
-    assert count() == few
+    assert count() <= few
     assert few <= 30
 
 
