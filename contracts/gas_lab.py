@@ -20,11 +20,25 @@ PLAIN = Entry(ALICE.raw, 10 * COIN), Entry(BOB.raw, 5 * COIN)
 SEED = 20
 
 
+class StillNode(Node):
+    """A node that mines a block for each transaction when told to, instead of some time later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        super().rpc("evm_setAutomine", False)
+
+    def rpc(self, method: str, *params: object) -> Any:
+        result = super().rpc(method, *params)
+        if method == "eth_sendTransaction":
+            super().rpc("evm_mine")
+        return result
+
+
 class Lab:
     """The contract with one token in its first eon on a node of its own; ended by `close`."""
 
     def __init__(self) -> None:
-        self.node = Node()
+        self.node = StillNode()
         try:
             self._deploy()
         except BaseException:
