@@ -82,12 +82,18 @@ def run(commands: Sequence[Command]) -> list[Outcome]:
     """
     if not commands:
         return []
-    status = chain_status()
     owners = {owner.wallet: owner for command in commands for owner in command.owners}
     # Transfers belong to the latest eon or are refused; what the chain did may belong to the one before.
-    eons = {status.eon} | {command.eon for command in commands if not isinstance(command, Transfer)}
-    ReadWriteLock(eons).read()
+    effects = {command.eon for command in commands if not isinstance(command, Transfer)}
+    locked = {chain_status().eon} | effects
+    ReadWriteLock(locked).read()
     lock_wallets(sorted(owners))
+    # A new eon may have begun while this waited, and the wallets' accounts in it have been opened with what they
+    # had then: only the eon read under the locks is the latest one for them.
+    status = chain_status()
+    if status.eon not in locked:
+        ReadWriteLock([status.eon]).read()
+    eons = {status.eon} | effects
     facts = _facts(commands, status, eons)
     accounts = load_accounts(owners, eons, latest=status.eon)
     events: list[Event | Refusal] = []
