@@ -62,9 +62,11 @@ def admit(admissions: Sequence[Admission], eon: int, config: TOSConfig) -> list[
     try:
         with transaction.atomic():
             ReadWriteLock([eon]).read()
+            trails = _lock_trails(admissions)
+            # Asked while the tokens are held, so that no wallet of a later eon has a smaller trail.
             if store.chain_status().eon != eon:
                 raise EonChangedError
-            wallets = _register(admissions, eon)
+            wallets = _register(admissions, eon, trails)
             for admission in admissions:
                 remember(admission.address, config, admission.tos_signature)
             _credit_waiting_deposits(wallets)
@@ -81,23 +83,27 @@ def admit_operator(token: Token) -> Wallet:
     eon = store.chain_status().eon
     message = authorization_message(token, settings.HUB_OWNER_ACCOUNT_ADDRESS, eon)
     authorization = store.operator().sign(message)
-    (wallet,) = _register([Admission(token, settings.HUB_OWNER_ACCOUNT_ADDRESS, authorization, b"")], eon)
+    admissions = [Admission(token, settings.HUB_OWNER_ACCOUNT_ADDRESS, authorization, b"")]
+    (wallet,) = _register(admissions, eon, _lock_trails(admissions))
     _credit_waiting_deposits([wallet])
     store.notify_outbox()
     return wallet
 
 
-def _register(admissions: Sequence[Admission], eon: int) -> list[Wallet]:
-    """Give the wallets the next trails of their tokens, in order. The tokens stay locked, in one order for
-    everybody, until the transaction ends: trails have no gaps, and no deposit of an address is applied while the
-    address registers."""
+def _lock_trails(admissions: Sequence[Admission]) -> dict[int, int]:
+    """The next trail of each token, by its row id. The tokens stay locked, in one order for everybody, until the
+    transaction ends: trails have no gaps, and no deposit of an address is applied while the address registers."""
     ids = sorted({admission.token.pk for admission in admissions})
-    trails: dict[int, int] = dict(
+    return dict(
         fetch(
             "SELECT id, wallet_count FROM ledger_token WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE",
             [ids],
         )
     )
+
+
+def _register(admissions: Sequence[Admission], eon: int, trails: dict[int, int]) -> list[Wallet]:
+    """Give the wallets the next trails of their tokens, in order; the tokens are locked."""
     wallets = []
     for admission in admissions:
         token = admission.token
