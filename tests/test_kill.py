@@ -91,7 +91,7 @@ class Stream:
 
 @pytest.fixture(scope="module")
 def small_stack() -> Iterator[Stack]:
-    with Stack(block_time=1, blocks_per_eon=90) as stack:
+    with Stack(block_time=1, blocks_per_eon=90, environment={"SLA_THRESHOLD": "1000000"}) as stack:
         yield stack
 
 
