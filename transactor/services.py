@@ -18,9 +18,8 @@ from ledger.models import DelegatedWithdrawal, WithdrawalRequest
 from ledger.store import StoredTransfer
 from leveller.selectors import has_agreement
 from nocust.messages import withdrawal_authorization_hash
-from nocust.signatures import is_valid
+from nocust.signatures import SIGNATURE_LENGTH, is_valid
 from operator_api.error_codes import ErrorCode
-from operator_api.locks import ReadWriteLock
 
 EXCEEDED_SLA = {ErrorCode.DEBIT_WALLET_EXCEEDED_SLA.code, ErrorCode.CREDIT_WALLET_EXCEEDED_SLA.code}
 LONGEST_EXPIRY_EONS = 2
@@ -62,7 +61,10 @@ def delegate_withdrawal(
 def _delegate(
     owner: Owner, amount: int, expiry_block: int, signature: bytes
 ) -> DelegatedWithdrawal | Refusal:
-    status = store.chain_status()
+    if len(signature) != SIGNATURE_LENGTH:
+        return _refusal(ErrorCode.INVALID_WITHDRAWAL_SIGNATURE)
+    lock_wallets([owner.wallet])
+    status = store.chain_status()  # under the lock, since the wallet's account is that of the latest eon
     if status.halted:
         return _refusal(ErrorCode.CHAIN_HALTED)
     latest_expiry = status.head_block + LONGEST_EXPIRY_EONS * status.blocks_per_eon
@@ -72,8 +74,6 @@ def _delegate(
             f"the expiry must lie after block {status.head_block + status.confirmations}"
             f" and not after block {latest_expiry}",
         )
-    ReadWriteLock([status.eon]).read()
-    lock_wallets([owner.wallet])
     pending = DelegatedWithdrawal.objects.filter(
         wallet_id=owner.wallet, state=DelegatedWithdrawal.State.PENDING
     )
