@@ -49,6 +49,8 @@ def delegate_withdrawal(
 
     The amount is set aside at once, so that it can't be spent before the contract's event debits it.
     """
+    if len(signature) != SIGNATURE_LENGTH:
+        return _refusal(ErrorCode.INVALID_WITHDRAWAL_SIGNATURE)
     try:
         with transaction.atomic():
             return _delegate(owner, amount, expiry_block, signature)
@@ -61,8 +63,6 @@ def delegate_withdrawal(
 def _delegate(
     owner: Owner, amount: int, expiry_block: int, signature: bytes
 ) -> DelegatedWithdrawal | Refusal:
-    if len(signature) != SIGNATURE_LENGTH:
-        return _refusal(ErrorCode.INVALID_WITHDRAWAL_SIGNATURE)
     lock_wallets([owner.wallet])
     status = store.chain_status()  # under the lock, since the wallet's account is that of the latest eon
     if status.halted:
