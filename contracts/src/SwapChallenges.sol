@@ -39,9 +39,10 @@ abstract contract SwapChallenges is Challenges {
             txSetRootChecksumDummy
         );
         _verifyAccount(a, allotmentChain, membershipChain, values);
-        uint256 initial = _base(a, sellBuyBalanceNonce[2], lrDeltasPassiveMark[1]);
-        uint256 finalBalance = a.right - a.left;
-        check(finalBalance >= initial, "d");
+        (uint256 added, uint256 taken) = _flows(a, sellBuyBalanceNonce[2], lrDeltasPassiveMark[1]);
+        uint256 covered = plus(a.right - a.left, taken);
+        check(covered >= added, "d");
+        uint256 initial = added > taken ? added - taken : 0;
         Challenge storage record =
             _record(Hashing.conduit(tokens[0], tokens[1]), msg.sender, msg.sender, false);
         _open(
@@ -52,8 +53,7 @@ abstract contract SwapChallenges is Challenges {
             _pair(sellBuyBalanceNonce[0], sellBuyBalanceNonce[1])
         );
         record.nonce = sellBuyBalanceNonce[3];
-        check(finalBalance <= WORD112, "+");
-        record.finalBalance = finalBalance;
+        record.finalBalance = initial + (covered - added);
         emit ChallengeIssued(Hashing.conduit(tokens[0], tokens[1]), msg.sender, msg.sender);
         _charge(record, startGas, 0);
     }
@@ -96,12 +96,18 @@ abstract contract SwapChallenges is Challenges {
         );
     }
 
-    /// Balance that a wallet would have if the order had moved its committed amounts and nothing else.
-    function _base(Account memory a, uint256 start, uint256[2] calldata deltas) private view returns (uint256) {
+    /// What a wallet had and got, and what it gave, had the order moved its committed amounts and nothing else.
+    /// The difference may be negative: an order of several eons is signed in advance with the start balance that
+    /// its wallet would have if nothing was matched, and what was matched since may have been withdrawn.
+    function _flows(Account memory a, uint256 start, uint256[2] calldata deltas)
+        private
+        view
+        returns (uint256 added, uint256 taken)
+    {
         Wallet storage wallet = _wallets[a.token][a.holder];
         uint256 eon = a.eon - 1;
-        uint256 added = plus(plus(plus(start, deltas[1]), a.passiveAmount), _depositsAt(wallet, eon));
-        return minus(added, plus(deltas[0], _requestsAt(wallet, eon)));
+        added = plus(plus(plus(start, deltas[1]), a.passiveAmount), _depositsAt(wallet, eon));
+        taken = plus(deltas[0], _requestsAt(wallet, eon));
     }
 
     /// Answers with the buying wallet's set and entry in the checkpoint after the challenged eon. `balance` is the
@@ -134,7 +140,8 @@ abstract contract SwapChallenges is Challenges {
         );
         _verifyAccount(a, allotmentChain, membershipChain, values);
         if (balance != DONE) {
-            uint256 given = minus(a.right - a.left, _base(a, balance, lrDeltasPassiveMark[1]));
+            (uint256 added, uint256 taken) = _flows(a, balance, lrDeltasPassiveMark[1]);
+            uint256 given = minus(plus(a.right - a.left, taken), added);
             _checkPrice(record, head >> 144, given);
         }
         _close(record, conduit, issuer, issuer);

@@ -186,6 +186,10 @@ abstract contract Withdrawals is Allotments {
     /// Cancels the withdrawer's requests of the previous and of the current eon if they exceed what he declared,
     /// in a balance marker of the last three eons, to leave himself. Returns the cancelled sums of both eons.
     ///
+    /// Once the current checkpoint is submitted it has taken the requests of the previous eon into account: these
+    /// still count, but stay, since the operator could not justify the checkpoint any more. For the same reason it
+    /// is the operator alone who cancels; nobody else but the withdrawer has his markers.
+    ///
     /// A marker has the shape of a withdrawal authorisation. The eon must therefore have begun, and a message that
     /// served as an authorisation is no marker.
     function slashWithdrawalWithProofOfMinimumAvailableBalance(
@@ -194,7 +198,7 @@ abstract contract Withdrawals is Allotments {
         uint256[2] calldata markerEonAvailable,
         bytes32[2] calldata rs,
         uint8 v
-    ) external returns (uint256[2] memory slashed) {
+    ) external onlyOperator returns (uint256[2] memory slashed) {
         uint256 eon = currentEon();
         uint256 marked = markerEonAvailable[0];
         check(marked <= eon && eon < marked + 3, "m");
@@ -203,6 +207,8 @@ abstract contract Withdrawals is Allotments {
         Wallet storage wallet = _wallets[token][withdrawer];
         slashed = [_requestsAt(wallet, eon - 1), _requestsAt(wallet, eon)];
         check(slashed[0] + slashed[1] > markerEonAvailable[1], "b");
+        if (_lastSubmission() == eon) slashed[0] = 0;
+        check(slashed[0] | slashed[1] != 0, "d");
         _cancel(token, withdrawer, eon, slashed[1]);
         _cancel(token, withdrawer, eon - 1, slashed[0]);
         _reducePending(token, eon, slashed);

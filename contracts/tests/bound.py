@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from eth_abi import decode, encode
 from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic, function_abi_to_4byte_selector
 
@@ -27,6 +30,14 @@ class Refused(Exception):
         elif raw:
             self.reason = f"0x{raw.hex()}"
         super().__init__(self.reason)
+
+
+@contextmanager
+def refuses(reason: str) -> Iterator[None]:
+    """Expects the calls inside to be refused with exactly `reason`."""
+    with pytest.raises(Refused) as refusal:
+        yield
+    assert refusal.value.reason == reason, f"refused with {refusal.value.reason!r}, not {reason!r}"
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def game(node: Node, chain: Bound) -> Game:
 
 @pytest.fixture
 def funded(game: Game) -> Game:
-    """Alice owns 100, Bob 50, Carol 10 finney since eon 1; checkpoints of eons 1 and 2 submitted; early in eon 2."""
+    """Alice owns 100, Bob 50, Carol 10 finney since eon 1; eons 1 and 2 have their checkpoints; early in eon 2."""
     game.goto(1, 20)
     for person, amount in ((ALICE, 100), (BOB, 50), (CAROL, 10)):
         game.deposit(person, amount * 10**15)

@@ -1,4 +1,4 @@
-"""A commit-chain played out on the node: an operator's books, checkpoints and proofs, honest unless tampered with."""
+"""A commit-chain played out on the node: the operator's books, checkpoints, proofs; honest unless tampered with."""
 
 from __future__ import annotations
 
