@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from django.db import DatabaseError
+from django.db import Error
 from django.db.models import Q
 
 from auditor import render, selectors
@@ -84,7 +84,7 @@ READERS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], Told]]] = {
 
 
 def batch(rows: Sequence[Outbox]) -> Batch:
-    """The outbox rows' frames in order; one query for each kind of event. Raises DatabaseError."""
+    """The outbox rows' frames in order; one query for each kind of event. Raises django.db.Error."""
     wanted: dict[str, set[int]] = defaultdict(set)
     for row in rows:
         wanted[row.event].add(row.object_id)
@@ -93,7 +93,7 @@ def batch(rows: Sequence[Outbox]) -> Batch:
     for row in rows:
         try:
             result.items += _items(row, objects)
-        except DatabaseError:
+        except Error:
             raise
         except Exception as error:
             logger.exception("ALARM: %s %d of the outbox cannot be told", row.event, row.object_id)

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from channels.layers import get_channel_layer
-from django.db import DatabaseError, close_old_connections, connection, transaction
+from django.db import Error, connection, transaction
 
 from ledger.models import Outbox
 from ledger.sql import fetch
@@ -44,11 +44,10 @@ def run(seconds: float) -> int:
     """Tell all events in the outbox, and those that come until `seconds` are over. Gives how many were told.
 
     Any number of processes may run it: only one publishes at a time. Not to be called inside a transaction, where
-    the notifications of PostgreSQL would not arrive. Raises django.db.DatabaseError.
+    the notifications of PostgreSQL would not arrive. Raises django.db.Error.
     """
     if connection.in_atomic_block:
         raise RuntimeError("the relay runs outside of transactions")
-    close_old_connections()
     told = 0
     deadline = time.monotonic() + seconds
     with asyncio.Runner() as runner, _listening():
@@ -121,7 +120,7 @@ def _listening() -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(DatabaseError):  # a connection that broke listens to nothing
+        with suppress(Error):  # a connection that broke listens to nothing
             _execute(f"UNLISTEN {CHANNEL}")
             connection.connection.notifies.clear()
 

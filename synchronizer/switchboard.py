@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from channels.layers import get_channel_layer
-from django.db import DatabaseError
+from django.db import Error
 from django.utils import timezone
 
 from synchronizer.database import in_database
@@ -191,7 +191,7 @@ class Switchboard:
         while True:
             try:
                 return await in_database(read, lanes)
-            except DatabaseError:
+            except Error:
                 logger.exception("%d streams wait for the database", len(lanes))
                 await asyncio.sleep(RETRY)
             except Exception:

@@ -1,12 +1,16 @@
-"""Redis may go away, come back empty or lose messages: nothing that was committed stays untold."""
+"""Redis may go away, come back empty or lose messages, PostgreSQL may cut connections: nothing that was committed
+stays untold."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from channels.layers import get_channel_layer
+from django.db import Error, connection
 
 from ledger.models import Outbox
 from ledger.sql import fetch
@@ -165,3 +169,41 @@ async def test_frames_keep_their_order_while_a_state_is_read(play: Play, connect
     board._pass(lane, lane, '"4"')
     assert await client.read() == "4"
     assert not board._held
+
+
+@pytest.fixture
+def cut(transactional_db: None) -> Callable[[], Awaitable[int]]:
+    """Ends the sessions of all threads but this, as a restart of PostgreSQL does. Gives how many there were."""
+    ((own,),) = fetch("SELECT pg_backend_pid()")
+
+    def end_sessions() -> int:
+        try:
+            ((count,),) = fetch(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid NOT IN (%s, pg_backend_pid())",
+                [own],
+            )
+            return int(count)
+        finally:
+            connection.close()
+
+    return partial(asyncio.to_thread, end_sessions)
+
+
+async def test_broken_database_connections_delay_events_only(
+    play: Play, connect: Connect, cut: Callable[[], Awaitable[int]]
+) -> None:
+    alice, bob = await players(play, 2)
+    client = await connect()
+    await client.subscribe(bob)
+    running = asyncio.ensure_future(tell(30))
+    await asyncio.sleep(0.5)
+    assert await cut() >= 1
+    with pytest.raises(Error):
+        await running
+    await in_database(play.next_eon)
+    await in_database(play.pay, alice, bob, 3)
+    assert await cut() >= 1  # so the first state cannot be read
+    assert await tell() == 2
+    assert (await client.event())[0] == "CHECKPOINT_CREATED"
+    assert (await client.event())[1]["amount"] == "3"
