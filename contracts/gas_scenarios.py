@@ -5,6 +5,8 @@ Challenges carry the ether that the stock client sends, which is more than the f
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from contracts.gas_lab import EPOCH, EXTENDED_EPOCH, PLAIN, TOTAL, Lab
 from contracts.synthetic import COIN, Checkpoint, Entry, Place, passive_path, plain_path, trail
 from contracts.tests.people import ALICE, BOB, CAROL, DAVE, ERIN, OPERATOR, Person
@@ -19,14 +21,21 @@ DELIVERY_VALUE = 300_000 * 5 * 10**9
 SET_DEPTH = 4
 PAST, NOW = 10, 11
 """Eons of the two checkpoints on which disputes are played."""
+DEPOSIT_LIMIT, REQUEST_LIMIT, STATE_LIMIT, DELIVERY_LIMIT, RECOVERY_LIMIT = (
+    300_000,
+    1_000_000,
+    400_000,
+    300_000,
+    300_000,
+)
 CLIENT_LIMITS = {
-    "deposit": 300_000,
-    "requestWithdrawal": 1_000_000,
-    "challengeStateUpdate": 400_000,
-    "challengeDelivery(active)": 300_000,
-    "recoverAllFunds": 300_000,
+    "deposit": DEPOSIT_LIMIT,
+    "requestWithdrawal": REQUEST_LIMIT,
+    "challengeStateUpdate": STATE_LIMIT,
+    "challengeDelivery(active)": DELIVERY_LIMIT,
+    "recoverAllFunds": RECOVERY_LIMIT,
 }
-"""Gas limits that the stock client sets, by the beginning of the operation's name."""
+"""Gas limits that the stock client sets (`spec/contract.md` §6), by the beginning of the operation's name."""
 
 
 def limit_of(operation: str) -> int | None:
@@ -41,19 +50,23 @@ def founding(lab: Lab) -> Gas:
     """Operations in the first eon, on empty storage."""
     eth, token = lab.eth, lab.token.address
     gas = {"registerERC20": lab.act(OPERATOR, "registerERC20", token).gas}
-    gas["deposit ETH: 1st ever (all slots new)"] = _deposit(lab, DAVE, eth, 3 * TOTAL)
-    gas["deposit ETH: new wallet, same eon"] = _deposit(lab, ALICE, eth, COIN)
-    gas["deposit ETH: same wallet again, same eon"] = _deposit(lab, ALICE, eth, COIN)
-    gas["deposit ERC20: 1st (token slots new)"] = _deposit(lab, DAVE, token, 3 * TOTAL)
-    gas["deposit ERC20: new wallet, same eon"] = _deposit(lab, ALICE, token, COIN)
-    gas["deposit ERC20: same wallet again"] = _deposit(lab, ALICE, token, COIN)
+    for name, person, coin, amount in (
+        ("deposit ETH: 1st ever (all slots new)", DAVE, eth, 3 * TOTAL),
+        ("deposit ETH: new wallet, same eon", ALICE, eth, COIN),
+        ("deposit ETH: same wallet again, same eon", ALICE, eth, COIN),
+        ("deposit ERC20: 1st (token slots new)", DAVE, token, 3 * TOTAL),
+        ("deposit ERC20: new wallet, same eon", ALICE, token, COIN),
+        ("deposit ERC20: same wallet again", ALICE, token, COIN),
+    ):
+        gas[name] = _deposit(lab, person, coin, amount, name)
     gas["submitCheckpoint: slot new"] = lab.submit(lab.checkpoint(4).root)
     return gas
 
 
-def _deposit(lab: Lab, person: Person, token: str, amount: int) -> int:
+def _deposit(lab: Lab, person: Person, token: str, amount: int, name: str = "") -> int:
     value = amount if token == lab.eth else 0
-    return lab.act(person, "deposit", token, person.address, amount, value=value).gas
+    arguments = token, person.address, amount
+    return lab.act_as_client(name, DEPOSIT_LIMIT, person, "deposit", *arguments, value=value)
 
 
 def settling(lab: Lab) -> Gas:
@@ -66,9 +79,13 @@ def settling(lab: Lab) -> Gas:
             _deposit(lab, DAVE, coin, COIN)
         lab.submit(lab.checkpoint(4).root)
     lab.to(8)
-    gas = {"deposit ETH: steady, 1st in eon (slots reused)": _deposit(lab, DAVE, eth, COIN)}
-    gas["deposit ETH: steady, new wallet"] = _deposit(lab, BOB, eth, COIN)
-    gas["deposit ERC20: steady, 1st in eon"] = _deposit(lab, DAVE, token, COIN)
+    gas: Gas = {}
+    for name, person, coin in (
+        ("deposit ETH: steady, 1st in eon (slots reused)", DAVE, eth),
+        ("deposit ETH: steady, new wallet", BOB, eth),
+        ("deposit ERC20: steady, 1st in eon", DAVE, token),
+    ):
+        gas[name] = _deposit(lab, person, coin, COIN, name)
     gas["submitCheckpoint: steady (slot reused)"] = lab.submit(lab.checkpoint(4).root)
     lab.to(9)
     lab.submit(lab.checkpoint(4).root)
@@ -133,15 +150,18 @@ def requests(lab: Lab, depth: int) -> Gas:
     past = lab.checkpoint(depth)
     lab.submit(past.root)
     lab.to(NOW)
-    return {
-        "requestWithdrawal ETH: 1st in eon": _request(lab, lab.eth, past.places[0][0]),
-        "requestWithdrawal ETH: 2nd by same wallet": _request(lab, lab.eth, past.places[0][0]),
-        "requestWithdrawal ERC20: 1st in eon": _request(lab, lab.token.address, past.places[1][0]),
-    }
+    names = (
+        ("requestWithdrawal ETH: 1st in eon", lab.eth, past.places[0][0]),
+        ("requestWithdrawal ETH: 2nd by same wallet", lab.eth, past.places[0][0]),
+        ("requestWithdrawal ERC20: 1st in eon", lab.token.address, past.places[1][0]),
+    )
+    return {name: _request(lab, name, token, place) for name, token, place in names}
 
 
-def _request(lab: Lab, token: str, place: Place) -> int:
-    return lab.act(
+def _request(lab: Lab, name: str, token: str, place: Place) -> int:
+    return lab.act_as_client(
+        name,
+        REQUEST_LIMIT,
         ALICE,
         "requestWithdrawal",
         token,
@@ -153,8 +173,7 @@ def _request(lab: Lab, token: str, place: Place) -> int:
         [place.lr, place.passive_mark],
         COIN,
         value=FEE,
-        gas=limit_of("requestWithdrawal") or 0,
-    ).gas
+    )
 
 
 def recoveries(lab: Lab, depth: int) -> Gas:
@@ -169,14 +188,16 @@ def recoveries(lab: Lab, depth: int) -> Gas:
     gas: Gas = {}
     for coin, token, places in zip(("ETH", "ERC20"), (lab.eth, lab.token.address), past.places, strict=True):
         name = f"recoverAllFunds {coin}"
-        gas[name] = _recover(lab, token, places[0])
+        gas[name] = _recover(lab, name, token, places[0])
         name = "recoverOnlyParentChainFunds " + ("ETH (1 deposit)" if coin == "ETH" else "ERC20")
         gas[name] = lab.act(BOB, "recoverOnlyParentChainFunds", token, BOB.address).gas
     return gas
 
 
-def _recover(lab: Lab, token: str, place: Place) -> int:
-    return lab.act(
+def _recover(lab: Lab, name: str, token: str, place: Place) -> int:
+    return lab.act_as_client(
+        name,
+        RECOVERY_LIMIT,
         ALICE,
         "recoverAllFunds",
         token,
@@ -188,8 +209,7 @@ def _recover(lab: Lab, token: str, place: Place) -> int:
         place.path.values,
         place.lr,
         [0, *place.passive_mark],
-        gas=limit_of("recoverAllFunds") or 0,
-    ).gas
+    )
 
 
 # ---- state updates ----
@@ -250,7 +270,9 @@ def _challenge_state(
     lab: Lab, place: Place, deltas: tuple[int, int], set_root: bytes, operator: Signature
 ) -> int:
     r, s, v = operator if any(deltas) else (ZERO_HASH, ZERO_HASH, 0)
-    return lab.act(
+    return lab.act_as_client(
+        "challengeStateUpdate(PoEA), " + ("signed deltas" if any(deltas) else "no deltas"),
+        STATE_LIMIT,
         ALICE,
         "challengeStateUpdateWithProofOfExclusiveBalanceAllotment",
         lab.eth,
@@ -263,8 +285,7 @@ def _challenge_state(
         [r, s, set_root],
         v,
         value=CHALLENGE_VALUE,
-        gas=limit_of("challengeStateUpdate") or 0,
-    ).gas
+    )
 
 
 def _answer_state(
@@ -300,7 +321,9 @@ def _empty_game(lab: Lab, depth: int) -> Gas:
     message = lab.state(BOB, lab.chain.raw, where, PAST, ZERO_HASH, (0, 0))
     now = lab.checkpoint(depth, ether=(PLAIN[0], Entry(BOB.raw, 0)))
     _stage(lab, lab.checkpoint(4), now)
-    challenge = lab.act(
+    challenge = lab.act_as_client(
+        "challengeStateUpdate(empty / agreement)",
+        STATE_LIMIT,
         BOB,
         "challengeStateUpdateWithProofOfActiveStateUpdateAgreement",
         lab.eth,
@@ -309,8 +332,7 @@ def _empty_game(lab: Lab, depth: int) -> Gas:
         [0, 0],
         *OPERATOR.sign(message),
         value=CHALLENGE_VALUE,
-        gas=limit_of("challengeStateUpdate") or 0,
-    ).gas
+    )
     unsigned = BOB.sign(message), OPERATOR.sign(message)
     answer = _answer_state(lab, BOB, now.places[0][1], (0, 0), ZERO_HASH, unsigned)
     return {
@@ -322,10 +344,10 @@ def _empty_game(lab: Lab, depth: int) -> Gas:
 # ---- deliveries ----
 
 
-def deliveries(lab: Lab, depth: int, set_depth: int = SET_DEPTH) -> Gas:
-    """Delivery challenges and answers in trees of 2^depth wallets, sets of 2^set_depth transactions."""
+def deliveries(lab: Lab, depth: int) -> Gas:
+    """Delivery challenges and answers in trees of 2^depth wallets. Beyond 2^30 the sender's set is as large."""
     before = lab.snapshot()
-    gas = _active_delivery(lab, depth, set_depth)
+    gas = _active_delivery(lab, depth, depth if depth > 30 else SET_DEPTH)
     lab.revert(before)
     return gas | _passive_delivery(lab, depth)
 
@@ -346,7 +368,9 @@ def _active_delivery(lab: Lab, depth: int, set_depth: int) -> Gas:
     now = lab.checkpoint(depth, ether=(PLAIN[0], bob))
     _stage(lab, lab.checkpoint(4), now)
     r, s, v = OPERATOR.sign(message)
-    challenge = lab.act(
+    challenge = lab.act_as_client(
+        "challengeDelivery(active), tx tree 2^4",
+        DELIVERY_LIMIT,
         BOB,
         "challengeTransferDeliveryWithProofOfActiveStateUpdateAgreement",
         lab.eth,
@@ -358,8 +382,7 @@ def _active_delivery(lab: Lab, depth: int, set_depth: int) -> Gas:
         [r, s, sent_root],
         v,
         value=DELIVERY_VALUE,
-        gas=limit_of("challengeDelivery(active)") or 0,
-    ).gas
+    )
     place = now.places[0][1]
     answer = lab.act(
         OPERATOR,
@@ -477,3 +500,7 @@ def swaps(lab: Lab, depth: int) -> Gas:
         [bought_root, buying.passive_root, ZERO_HASH],
     ).gas
     return {"challengeSwapEnactment, tx tree 2^4": challenge, "answerSwapChallenge": answer}
+
+
+ON_TREES: tuple[Callable[[Lab, int], Gas], ...] = (requests, states, deliveries, swaps, recoveries)
+"""Scenarios that start in eon `PAST` before its checkpoint."""
