@@ -46,7 +46,8 @@ def dev(config: Config, _arguments: list[str]) -> int:
             hub.supervisor.stop_requested = True
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, request_stop)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                signal.signal(number, request_stop)
         try:
             hub.start()
             print(report.where(config, hub.environment, progress.seconds()), flush=True)

@@ -66,13 +66,11 @@ class Hub:
         step, node_url = self.progress.step, self.node_url
         with step("chain and database"):
             tie.check(self.config, self.database_url, node_url)
-        with step("contract"):
-            self._deploy()
+        with step("contract and tables"):
+            self._deploy_and_migrate()
         self._record.environment = self.environment
-        with step("tables"):
-            self._manage("migrate", "migrate", "--no-input", "--verbosity", "1")
         with step("tokens and terms"):
-            self._manage("prepare", "prepare_hub")
+            self.supervisor.run_to_end([self._manage("prepare", "prepare_hub")], STEP_SECONDS)
         with step("six processes"):
             self._start_processes()
         self._record.ready = True
@@ -123,40 +121,45 @@ class Hub:
                 "set HUB_OWNER_ACCOUNT_ADDRESS and HUB_OWNER_ACCOUNT_KEY."
             )
 
-    def _deploy(self) -> None:
-        config = self.config
-        if not tie.has_code(self.node_url, config.contract):
-            if config.contract.lower() != CONTRACT.lower() or config.chain_id != CHAIN_ID:
-                raise HubError(
-                    f"There is no contract at {config.contract} on chain {config.chain_id}: deploy one "
-                    "('python -m contracts.deploy --help') and set HUB_LQD_CONTRACT_ADDRESS."
-                )
-        elif config.node_url:
-            return
-        command = [sys.executable, "-m", "contracts.deploy", "--dev", "--node", self.node_url]
+    def _deploy_and_migrate(self) -> None:
+        steps = [self._manage("migrate", "migrate", "--no-input", "--verbosity", "1")]
+        if self._wants_deployment():
+            command = [sys.executable, "-m", "contracts.deploy", "--dev", "--node", self.node_url]
+            steps.append(
+                self._step("deploy", [*command, "--blocks-per-eon", str(self.config.blocks_per_eon)])
+            )
         try:
-            self._run("deploy", [*command, "--blocks-per-eon", str(config.blocks_per_eon)])
+            self.supervisor.run_to_end(steps, STEP_SECONDS)
         except HubError as error:
             raise HubError(
-                f"{error}\nIf the chain carries another version of the contract, or another HUB_BLOCKS_PER_EON: "
-                "'./run.sh reset' begins a new chain and database."
+                f"{error}\nIf chain and database are of another version of the hub, or HUB_BLOCKS_PER_EON was "
+                "another: './run.sh reset' begins a new chain and database."
             ) from None
-        if not tie.has_code(self.node_url, config.contract):
-            raise HubError(
-                f"After its deployment there is no contract at {config.contract}; see {self._log('deploy')}."
-            )
+        if not tie.has_code(self.node_url, self.config.contract):
+            raise HubError(f"After its deployment there is no contract at {self.config.contract}.")
         if self._keeper:
             self._keeper.save_now()
+
+    def _wants_deployment(self) -> bool:
+        """Always on the embedded node, where it checks the version too; elsewhere where no contract is yet."""
+        config = self.config
+        if tie.has_code(self.node_url, config.contract):
+            return not config.node_url
+        if config.contract.lower() != CONTRACT.lower() or config.chain_id != CHAIN_ID:
+            raise HubError(
+                f"There is no contract at {config.contract} on chain {config.chain_id}: deploy one "
+                "('python -m contracts.deploy --help') and set HUB_LQD_CONTRACT_ADDRESS."
+            )
+        return True
 
     def _log(self, name: str) -> Path:
         return self.supervisor.log(name)
 
-    def _manage(self, name: str, *arguments: str) -> None:
-        self._run(name, [sys.executable, str(ROOT / "manage.py"), *arguments])
+    def _manage(self, name: str, *arguments: str) -> Program:
+        return self._step(name, [sys.executable, str(ROOT / "manage.py"), *arguments])
 
-    def _run(self, name: str, command: list[str]) -> None:
-        environment = base_environment() | self.environment
-        self.supervisor.run_to_end(Program(name, command, environment), STEP_SECONDS)
+    def _step(self, name: str, command: list[str]) -> Program:
+        return Program(name, command, base_environment() | self.environment)
 
     def _start_processes(self) -> None:
         config = self.config

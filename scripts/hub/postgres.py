@@ -27,7 +27,7 @@ from scripts.hub.ports import occupied
 
 DATABASE = "hub"
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
-UNSAFE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")  # for tests, whose data may be lost
+UNSAFE = ("fsync=off", "full_page_writes=off")  # for tests: a killed process loses nothing, a power cut may
 SETTINGS = ("max_connections=200", "jit=off", "logging_collector=off", "unix_socket_directories=")
 
 

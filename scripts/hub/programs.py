@@ -26,7 +26,7 @@ def programs(environment: dict[str, str]) -> list[Program]:
             ["bash", str(ROOT / "scripts" / script)],
             environment,
             death_signal=signal.SIGKILL,
-            stop_seconds=20.0,
+            stop_seconds=6.0,
         )
         for name, script in SCRIPTS.items()
     ]

@@ -101,20 +101,21 @@ class Supervisor:
                 raise HubError(f"{what} after {seconds:.0f} s.")
             self._pause()
 
-    def run_to_end(self, program: Program, seconds: float) -> str:
-        """Run a program that ends by itself, while watching the others; what it wrote. Raises HubError."""
-        log = self.log(program.name)
-        offset = log.stat().st_size if log.exists() else 0
-        child = spawn(program, log)
+    def run_to_end(self, programs: list[Program], seconds: float) -> None:
+        """Run programs that end by themselves, side by side, while watching the others. Raises HubError."""
+        children: list[Child] = []
         try:
-            self.wait_until(lambda: child.ended() is not None, seconds, f"{program.name} has not ended")
+            for program in programs:
+                children.append(spawn(program, self.log(program.name)))
+            names = " and ".join(program.name for program in programs)
+            self.wait_until(lambda: _finished(children), seconds, f"{names} has not ended")
         finally:
-            _end([child])
-        if child.ended() != 0:
-            raise HubError(self._failure(program.name, describe_end(child.process.returncode)))
-        with log.open("rb") as file:
-            file.seek(offset)
-            return file.read().decode("utf-8", "replace")
+            _end(children)
+        for child in sorted(
+            children, key=lambda child: child.process.returncode < 0
+        ):  # first what failed itself
+            if child.process.returncode != 0:
+                raise HubError(self._failure(child.program.name, describe_end(child.process.returncode)))
 
     def watch(self) -> None:
         """Keep the programs running until a stop is requested. Raises HubError when it gives one up."""
@@ -164,6 +165,12 @@ class Supervisor:
             for name in _end([slot.child for slot in slots if slot.child is not None]):
                 self._say(f"{name} did not end in time and was killed")
         self._changed()
+
+
+def _finished(children: list[Child]) -> bool:
+    """Whether all ended, or one failed."""
+    codes = [child.ended() for child in children]
+    return all(code is not None for code in codes) or any(codes)
 
 
 def _end(children: list[Child]) -> list[str]:
