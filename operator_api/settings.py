@@ -10,7 +10,7 @@ from nocust.addresses import parse_address
 from nocust.signatures import private_key_address
 from operator_api.environment import Environment, database_from_url
 
-BASE_DIR = Path(__file__).resolve().parent.parent.parent
+BASE_DIR = Path(__file__).resolve().parent.parent
 environment = Environment()
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -223,7 +223,8 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": environment.text("LOG_LEVEL", "INFO")},
     "loggers": {
         name: {"level": "WARNING"} for name in ("celery.app.trace", "celery.beat", "celery.worker.strategy")
-    },
+    }
+    | {"channels_redis.pubsub": {"level": "CRITICAL"}},  # it prints a traceback a second while Redis is down
 }
 
 environment.check()
