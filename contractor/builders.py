@@ -86,8 +86,9 @@ def _request_delegated_withdrawal(contract: Contract, arguments: Arguments) -> b
 
 
 def _slash_withdrawal(contract: Contract, arguments: Arguments) -> bytes:
-    if contract.current_eon() > arguments["eon"] + 1:
-        raise ImpossibleError("the requests are too old to be cancelled")
+    eon, oldest = contract.current_eon(), arguments["oldest_eon"]
+    if oldest < eon - 1 or (oldest == eon - 1 and contract.checkpoint(eon) is not None):
+        raise ImpossibleError("it is too late to cancel the requests: a checkpoint counts on them")
     return contract.slash_withdrawal(
         bytes.fromhex(arguments["token"]),
         bytes.fromhex(arguments["holder"]),

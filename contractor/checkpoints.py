@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import logging
+
 from django.db import transaction
 
+from contractor.alarms import raise_alarm
 from contractor.transactions import queue
+from contractor.withdrawals import awaits_cancellation, slash_overdrawn
 from ledger.checkpoint import create_checkpoint
 from ledger.models import ChainStatus, RootCommitment, Token
+
+logger = logging.getLogger(__name__)
+
+LONGEST_WAIT = 2
+"""Nothing delays a checkpoint beyond the eon's length divided by this."""
 
 
 def create_due_checkpoint() -> int:
     """Make the latest eon's checkpoint, if there is none and all events of the eon before are applied, and queue
     its submission in the same transaction. Returns how many were made, 0 or 1.
 
+    Requests of the eon before that take more than there was are cancelled first: the checkpoint would promise more
+    than the contract holds, and once it is submitted the contract cancels them no more.
+
     Raises what `ledger.checkpoint.create_checkpoint` raises; then nothing is kept.
     """
     status = ChainStatus.objects.first()
-    if status is None or not is_due(status):
+    if status is None or not is_due(status) or _must_wait(status):
         return 0
     eon = status.eon
     with transaction.atomic():
@@ -26,10 +38,28 @@ def create_due_checkpoint() -> int:
 
 
 def is_due(status: ChainStatus) -> bool:
-    """Whether the latest eon's checkpoint can and should be made now."""
+    """Whether the latest eon's checkpoint is missing and everything it covers is known."""
     eon = status.eon
     if RootCommitment.objects.filter(eon_number=eon).exists():
         return False
     if eon <= 1:
         return eon == 1 and Token.objects.exists()
     return status.confirmed_block >= status.first_block_of(eon) - 1
+
+
+def _must_wait(status: ChainStatus) -> bool:
+    """Whether cancellations are to take effect first. A problem with them does not keep the checkpoint back."""
+    try:
+        with transaction.atomic():
+            slash_overdrawn()
+            waiting = awaits_cancellation(status.eon - 1)
+    except Exception as error:
+        logger.exception("cancelling withdrawals failed")
+        raise_alarm("task failed", f"cancelling withdrawals: {type(error).__name__}: {error}")
+        return False
+    late = status.head_block - status.first_block_of(status.eon) > status.blocks_per_eon // LONGEST_WAIT
+    if waiting and late:
+        raise_alarm(
+            "late cancellation", f"checkpoint {status.eon} does not wait for cancellations any longer"
+        )
+    return waiting and not late

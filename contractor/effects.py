@@ -265,24 +265,41 @@ def _waiting_requests(pairs: Iterable[Pair]) -> dict[Pair, list[WithdrawalReques
 
 
 def _slashes(batch: Batch, group: Sequence[events.WithdrawalSlashed]) -> None:
-    """All requests of the eon and of the one before are cancelled; what they took comes back in the eon of the
-    event, which is the newest that has been applied and so is open."""
+    """Requests of the event's eon, of the one before, or of both are cancelled. Each is given back in its own eon,
+    so that its checkpoint does not count it; where that ledger is closed already, in the event's eon."""
     for event in group:
         eon = batch.eon(event)
         waiting = _waiting_requests({(event.token, event.withdrawer)})[event.token, event.withdrawer]
-        cancelled = [request for request in waiting if eon - 1 <= request.eon_number <= eon]
-        total = sum(request.amount for request in cancelled)
-        if total != event.previous_eon_amount + event.current_eon_amount:
-            raise_alarm(
-                "slash differs",
-                f"requests of {to_checksum(event.withdrawer)} for {total} were known, the contract cancelled"
-                f" {event.previous_eon_amount} + {event.current_eon_amount} in block {event.place.block}",
-            )
-        keys = [request.pk for request in cancelled]
-        WithdrawalRequest.objects.filter(pk__in=keys).update(slashed=True, slashed_eon_number=eon)
-        holder = batch.holders.get((event.token, event.withdrawer))
-        if holder is not None and total:
-            batch.commands.append(engine.CancelWithdrawal(holder.owner, eon, total))
+        for requested, amount in ((eon - 1, event.previous_eon_amount), (eon, event.current_eon_amount)):
+            if amount:
+                given_back = eon if _is_closed(requested) else requested
+                cancelled = [request for request in waiting if request.eon_number == requested]
+                _cancel(batch, event, cancelled, amount, given_back)
+
+
+def _is_closed(eon: int) -> bool:
+    return RootCommitment.objects.filter(eon_number=eon + 1).exists()
+
+
+def _cancel(
+    batch: Batch,
+    event: events.WithdrawalSlashed,
+    cancelled: Sequence[WithdrawalRequest],
+    amount: int,
+    given_back: int,
+) -> None:
+    total = sum(request.amount for request in cancelled)
+    if total != amount:
+        raise_alarm(
+            "slash differs",
+            f"requests of {to_checksum(event.withdrawer)} for {total} were known, the contract cancelled {amount}"
+            f" in block {event.place.block}",
+        )
+    keys = [request.pk for request in cancelled]
+    WithdrawalRequest.objects.filter(pk__in=keys).update(slashed=True, slashed_eon_number=given_back)
+    holder = batch.holders.get((event.token, event.withdrawer))
+    if holder is not None and total:
+        batch.commands.append(engine.CancelWithdrawal(holder.owner, given_back, total))
 
 
 def _submissions(batch: Batch, group: Sequence[events.CheckpointSubmission]) -> None:

@@ -43,7 +43,8 @@ class WithdrawalConfirmation:
 
 @dataclass(frozen=True, slots=True)
 class WithdrawalSlashed:
-    """All requests of the holder in the event's eon and the one before were cancelled."""
+    """The holder's requests were cancelled: those of the event's eon if the current amount is not 0, those of the
+    eon before if the previous one is not."""
 
     place: Place
     token: bytes

@@ -16,6 +16,7 @@ at any point.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 STEP_BLOCKS = 500
 """Most blocks read and applied in one step."""
+CATCH_UP_SECONDS = 5.0
 KEPT_BLOCKS = 256
 """Applied blocks whose headers are kept."""
 
@@ -68,7 +70,22 @@ def step(limit: int = STEP_BLOCKS) -> int:
     except ForkTooDeepError as error:
         raise_alarm("deep fork", f"{error}; the hub stops following the chain")
         raise
+    if reading is None:
+        ChainStatus.objects.filter(pk=status.pk).update(updated=timezone.now())
+        return 0
     return _write(status, reading)
+
+
+def run(seconds: float = CATCH_UP_SECONDS) -> int:
+    """Steps until the head is reached, for about `seconds` at most. Returns the blocks seen or applied; raises what
+    `step` raises."""
+    deadline = time.monotonic() + seconds
+    done = 0
+    while True:
+        blocks = step()
+        done += blocks
+        if blocks < STEP_BLOCKS or time.monotonic() > deadline:
+            return done
 
 
 def start(contract: Contract) -> ChainStatus:
@@ -84,7 +101,7 @@ def start(contract: Contract) -> ChainStatus:
             defaults={
                 "genesis_block": parameters.genesis_block,
                 "blocks_per_eon": parameters.blocks_per_eon,
-                "confirmations": settings.HUB_LQD_CONTRACT_CONFIRMATIONS,
+                "confirmations": _depth(),
                 "head_block": first.number,
                 "head_hash": first.hash,
                 "confirmed_block": before.number,
@@ -123,16 +140,22 @@ def highest_block(status: ChainStatus) -> int:
     return status.first_block_of(max(newest + 1, status.eon) + 1) - 1
 
 
-def _read(contract: Contract, status: ChainStatus, known: Sequence[Header], limit: int) -> Reading:
+def _depth() -> int:
+    return settings.HUB_LQD_CONTRACT_CONFIRMATIONS
+
+
+def _read(contract: Contract, status: ChainStatus, known: Sequence[Header], limit: int) -> Reading | None:
+    """None when the head is the one already known and nothing is left to apply."""
     node = contract.node
-    state, halted = contract.server_state(), contract.halted()
     head = node.head()
+    if head.hash == known[-1].hash and head.number - status.confirmed_block <= _depth():
+        return None
+    state, halted = contract.server_state(), contract.halted()
     ceiling = min(highest_block(status), known[-1].number + limit)
     change = advance(known, head, ceiling, node.headers)
     headers = _after(known, change)
-    depth = settings.HUB_LQD_CONTRACT_CONFIRMATIONS
     tip = headers[-1].number
-    confirmed = max(status.confirmed_block, min(max(head.number, tip) - depth, tip))
+    confirmed = max(status.confirmed_block, min(max(head.number, tip) - _depth(), tip))
     events = _events(contract, headers, status.confirmed_block + 1, confirmed)
     return Reading(tuple(headers), change, confirmed, events, state, halted)
 
@@ -231,7 +254,7 @@ def _save_status(status: ChainStatus, reading: Reading) -> None:
         raise_alarm("halted", "the contract refuses to go on: users can only recover their funds")
     status.head_block = max(tip.number, status.first_block_of(status.eon))
     status.head_hash = tip.hash
-    status.confirmations = settings.HUB_LQD_CONTRACT_CONFIRMATIONS
+    status.confirmations = _depth()
     status.halted = reading.halted
     status.updated = timezone.now()
     status.save()

@@ -63,8 +63,9 @@ def step() -> int:
     changed = 0
     if _watched != (head.hash, confirmed):
         changed = watch(contract, head, confirmed)
-        _watched = head.hash, confirmed
-    return changed + submit(contract, head)
+    changed += submit(contract, head)
+    _watched = head.hash, confirmed
+    return changed
 
 
 # ---- watching ---------------------------------------------------------------------------------------------------

@@ -19,7 +19,8 @@ PRIORITY = {
 """The kinds of transaction and which goes first; within a kind, what was queued first. Arguments:
 
 submitCheckpoint: eon, root (64 hexadecimal digits). slashWithdrawal: token, holder (40 hexadecimal digits), eon,
-marker_eon, amount (decimal text), signature (130 hexadecimal digits). registerERC20: token.
+oldest_eon (of the requests that can be cancelled), marker_eon, amount (decimal text), signature (130 hexadecimal
+digits). registerERC20: token.
 requestDelegatedWithdrawal: delegated_withdrawal (row id). confirmWithdrawal: token, holder, newest_request (row
 id).
 """

@@ -6,8 +6,9 @@ from celery import shared_task
 
 from heartbeat import beat
 
-RELAY_SECONDS = 55.0
-"""How long one run of the audit task delivers before it makes room for the worker's other tasks."""
+RELAY_SECONDS = 5.0
+"""How long one run of the audit task delivers before it makes room for the worker's other tasks, and for its end: a
+worker that is told to stop finishes its task."""
 
 
 @shared_task
@@ -15,7 +16,7 @@ def heartbeat_chain() -> int:
     """Follow the chain and apply what the contract did. Blocks seen or applied."""
     from contractor import follower
 
-    return beat.run("chain", {"follow the chain": follower.step})
+    return beat.run("chain", {"follow the chain": follower.run})
 
 
 @shared_task

@@ -85,6 +85,9 @@ class DevelopmentNode:
             self.send(holder, self.contract.functions.deposit(ether, to_checksum(holder), amount), amount)
         )
 
+    def balance(self, holder: bytes) -> int:
+        return int(self.ask("eth_getBalance", to_checksum(holder), "latest"), 16)
+
     def fund(self, holder: bytes, amount: int = 1000 * ETHER) -> None:
         self.ask("anvil_setBalance", to_checksum(holder), hex(amount))
 

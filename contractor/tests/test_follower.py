@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from threading import Event, Thread
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 
 from contractor import effects, follower
 from contractor.chain import contract
 from contractor.errors import ForkTooDeepError, NodeError
 from contractor.models import ContractState
 from contractor.tests.conftest import DevelopmentNode, Hub
-from ledger.models import Deposit, Event, Outbox
+from ledger.models import Deposit, Outbox
+from ledger.models import Event as Told
 from nocust.addresses import to_checksum
 from nocust.signatures import Signer
 
@@ -28,7 +32,7 @@ def test_a_deposit_is_credited_when_it_is_deep_enough(hub: Hub, alice: Signer) -
     assert hub.available(wallet) == 50
     deposit = Deposit.objects.get()
     assert (deposit.wallet, deposit.amount, deposit.eon_number) == (wallet, 50, 1)
-    assert Outbox.objects.filter(event=Event.CONFIRMED_DEPOSIT, object_id=deposit.pk).count() == 1
+    assert Outbox.objects.filter(event=Told.CONFIRMED_DEPOSIT, object_id=deposit.pk).count() == 1
 
 
 def test_a_repeated_step_changes_nothing(hub: Hub, alice: Signer) -> None:
@@ -99,7 +103,7 @@ def test_a_deposit_before_the_registration_is_kept(hub: Hub, alice: Signer) -> N
     hub.node.deposit(alice.address, 70)
     hub.settle()
     assert Deposit.objects.get().wallet is None
-    assert not Outbox.objects.filter(event=Event.CONFIRMED_DEPOSIT).exists()
+    assert not Outbox.objects.filter(event=Told.CONFIRMED_DEPOSIT).exists()
     wallet = hub.register(alice)
     assert hub.available(wallet) == 70
 
@@ -203,6 +207,73 @@ def test_an_outage_is_caught_up_eon_by_eon(hub: Hub, alice: Signer) -> None:
     assert hub.status.eon == 4
     assert hub.status.halted  # nobody submitted checkpoints meanwhile
     assert hub.available(wallet) == 5
+
+
+def test_a_run_catches_up_in_many_steps(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follower, "STEP_BLOCKS", 1)
+    hub.node.mine(9)
+    with monkeypatch.context() as patch:
+        original = follower.step
+        patch.setattr(follower, "step", lambda: original(limit=1))
+        follower.run()
+    assert hub.status.head_block == hub.node.block
+
+
+def test_the_slower_of_two_followers_writes_nothing(hub: Hub, alice: Signer) -> None:
+    wallet = hub.register(alice)
+    hub.node.deposit(alice.address, 50)
+    hub.node.mine(4)
+    status = hub.status
+    slow = follower._read(contract(), status, follower._known_headers(status), 500)
+    assert slow is not None
+    assert follower.step() > 0
+    assert follower._write(status, slow) == 0
+    assert hub.available(wallet) == 50
+
+
+def test_a_network_with_proof_of_authority_headers_is_read(hub: Hub, settings: Any) -> None:
+    from contractor import chain
+
+    settings.HUB_ETHEREUM_NETWORK_IS_POA = True
+    chain.forget()
+    hub.node.mine(3)
+    assert follower.step() == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_registration_and_a_deposit_at_the_same_time(hub: Hub, alice: Signer) -> None:
+    """The deposit is applied while the registration has not committed: it must wait, then find the wallet."""
+    hub.node.fund(alice.address)
+    hub.node.deposit(alice.address, 70)
+    hub.node.mine(4)
+    registered, applying = Event(), Event()
+
+    def register() -> None:
+        try:
+            with transaction.atomic():
+                hub.register(alice)
+                registered.set()
+                assert applying.wait(10)
+                time.sleep(0.5)
+        finally:
+            connection.close()
+
+    def apply() -> None:
+        try:
+            assert registered.wait(10)
+            applying.set()
+            follower.step()
+        finally:
+            connection.close()
+
+    threads = [Thread(target=register), Thread(target=apply)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    deposit = Deposit.objects.get()
+    assert deposit.wallet is not None
+    assert hub.available(deposit.wallet) == 70
 
 
 def test_bounded_steps(hub: Hub) -> None:

@@ -157,11 +157,9 @@ def test_a_reverted_transaction_fails_once_it_is_deep(hub: Hub, caplog: pytest.L
         )
     sender._send(contract(), row, attempt)
     hub.settle(2)
-    row.refresh_from_db()
-    assert row.state == State.SENT
+    assert EthereumTransaction.objects.get(pk=row.pk).state == State.SENT
     hub.settle(3)
-    row.refresh_from_db()
-    assert row.state == State.FAILED
+    assert EthereumTransaction.objects.get(pk=row.pk).state == State.FAILED
     assert "ALARM transaction failed" in caplog.text
 
 

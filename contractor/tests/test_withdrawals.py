@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from auditor import render
@@ -12,12 +13,14 @@ from auditor.proofs import proofs
 from contractor import sender, withdrawals
 from contractor.models import EthereumTransaction
 from contractor.tests.conftest import BLOCKS_PER_EON, DevelopmentNode, Hub
+from contractor.transactions import queue
 from ledger import store
 from ledger.directory import owner_of
 from ledger.models import (
     Challenge,
     DelegatedWithdrawal,
     Event,
+    ExclusiveBalanceAllotment,
     Outbox,
     RootCommitment,
     Wallet,
@@ -99,9 +102,9 @@ def test_a_request_is_debited_paid_at_maturity_and_told(hub: Hub, alice: Signer,
     hub.go_to(5, X - 2)
     beat(hub)
     assert not EthereumTransaction.objects.filter(kind="confirmWithdrawal").exists()
-    holdings = hub.node.web3.eth.get_balance(to_checksum(alice.address))
+    holdings = hub.node.balance(alice.address)
     settle(hub, 8)
-    assert hub.node.web3.eth.get_balance(to_checksum(alice.address)) == holdings + 35
+    assert hub.node.balance(alice.address) == holdings + 35
     rows = Withdrawal.objects.order_by("id")
     assert [(row.request, row.amount, row.eon_number) for row in rows] == [(first, 30, 5), (second, 5, 5)]
     told = Outbox.objects.filter(event=Event.CONFIRMED_WITHDRAWAL)
@@ -189,11 +192,16 @@ def test_an_overdrawn_request_is_cancelled_and_the_next_checkpoint_stands(
     request(hub.node, wallet, 90, eon=3)
     hub.node.mine()
     beat(hub)
-    settle(hub, 12)
+    settle(hub, 3)
+    assert hub.available(wallet) == -70
+    assert not RootCommitment.objects.filter(eon_number=4).exists()  # it waits for the cancellation
+    settle(hub, 10)
     cancelled = WithdrawalRequest.objects.get()
-    assert (cancelled.slashed, cancelled.slashed_eon_number) == (True, 4)
+    assert (cancelled.slashed, cancelled.slashed_eon_number) == (True, 3)
     assert hub.available(wallet) == 20
     assert hub.available(other) == 80
+    allotment = ExclusiveBalanceAllotment.objects.get(wallet=wallet, eon_number=4)
+    assert allotment.right - allotment.left == 20
     submitted = EthereumTransaction.objects.get(tag="checkpoint/4")
     assert submitted.state == EthereumTransaction.State.CONFIRMED
     hub.go_to(5, 9)
@@ -202,6 +210,45 @@ def test_an_overdrawn_request_is_cancelled_and_the_next_checkpoint_stands(
     submitted = EthereumTransaction.objects.get(tag="checkpoint/5")
     assert submitted.state == EthereumTransaction.State.CONFIRMED
     assert not Withdrawal.objects.exists()
+
+
+def test_an_overdrawn_request_of_the_same_eon_is_cancelled(hub: Hub, alice: Signer, bob: Signer) -> None:
+    wallet = deposited(hub, alice, 100)
+    other = hub.register(bob)
+    hub.go_to(3, 9)
+    spender = SimulatedWallet(alice, wallet.token.address, wallet.token.address)
+    spender.wallet_id, spender.trail = wallet.pk, wallet.trail_identifier
+    spender.enter(3)
+    store.execute([spender.transfer(owner_of(other), 80, marker=20)])
+    request(hub.node, wallet, 90, eon=3)
+    settle(hub, 10)
+    cancelled = WithdrawalRequest.objects.get()
+    assert (cancelled.slashed, cancelled.slashed_eon_number) == (True, 3)
+    assert hub.available(wallet) == 20
+    hub.go_to(4, 9)
+    assert hub.available(wallet) == 20
+
+
+def test_a_cancellation_that_the_contract_refuses_delays_no_checkpoint(hub: Hub, alice: Signer) -> None:
+    wallet = deposited(hub, alice, 100)
+    hub.node.mine_to_era(2, 0)
+    with transaction.atomic():
+        queue(
+            "slashWithdrawal",
+            {
+                "token": wallet.token.address.hex(),
+                "holder": alice.address.hex(),
+                "eon": 1,
+                "oldest_eon": 1,
+                "marker_eon": 1,
+                "amount": "0",
+                "signature": "00" * 65,
+            },
+            tag="slash/refused",
+        )
+    beat(hub)
+    settle(hub, 7)
+    assert RootCommitment.objects.filter(eon_number=2).exists()
 
 
 def test_a_challenge_is_recorded_and_raised(

@@ -112,6 +112,6 @@ def test_a_lost_database_session_is_recoverable(caplog: pytest.LogCaptureFixture
 
 def test_the_schedule_names_tasks_that_exist() -> None:
     for entry in settings.CELERY_BEAT_SCHEDULE.values():
-        module, name = entry["task"].rsplit(".", 1)
+        module, name = str(entry["task"]).rsplit(".", 1)
         assert module == tasks.__name__
         assert getattr(tasks, name).name == entry["task"]
