@@ -58,5 +58,6 @@ class Transfer(Transaction):
             ),
         ]
         indexes = [
-            models.Index(fields=["recipient", "eon_number", "position"], name="transfer_recipient_eon")
+            models.Index(fields=["recipient", "eon_number", "position"], name="transfer_recipient_eon"),
+            models.Index(fields=["tx_id"], name="transfer_tx_id"),
         ]
