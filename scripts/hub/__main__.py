@@ -166,10 +166,15 @@ def main(arguments: list[str]) -> int:
         print(f"There is no command {name!r}.\n\n{USAGE}", file=sys.stderr)
         return 2
     try:
-        return command(configuration.from_environment(), arguments[1:])
+        code = command(configuration.from_environment(), arguments[1:])
+        sys.stdout.flush()
+        return code
     except HubError as error:
         print(f"run.sh: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 if __name__ == "__main__":

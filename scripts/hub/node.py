@@ -129,7 +129,7 @@ def check_external(url: str) -> int:
         return int(rpc(url, "eth_chainId"), 16)
     except PROBLEMS as error:
         raise HubError(
-            f"HUB_ETHEREUM_NODE_URL={url} does not answer: {error}. Unset it to use the embedded node."
+            f"HUB_ETHEREUM_NODE_URL={url} does not answer: {error}. Unset it to use the embedded one."
         ) from error
 
 

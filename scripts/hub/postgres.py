@@ -133,7 +133,7 @@ def problem(url: str, database: str = "") -> str:
             connection = psycopg2.connect(url, connect_timeout=5)
         connection.close()
     except psycopg2.Error as error:
-        return str(error).strip() or type(error).__name__
+        return " ".join(str(error).split()) or type(error).__name__
     return ""
 
 

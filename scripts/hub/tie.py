@@ -1,10 +1,13 @@
 """The chain and the database belong together: what the ledger knows happened on that very chain.
 
-The database carries the chain's genesis hash in its comment. Wiping one of the two and keeping the other would
-leave a hub that refers to deposits nobody made, so that is refused with a sentence.
+The database carries the hash of the chain's first block in its comment. Wiping one of the two and keeping the other
+would leave a hub that refers to deposits nobody made, so that is refused with a sentence.
 """
 
 from __future__ import annotations
+
+import time
+from contextlib import suppress
 
 from scripts.hub.config import Config
 from scripts.hub.errors import HubError
@@ -14,9 +17,19 @@ MARK = "nocust hub on chain "
 REMEDY = "They belong together: './run.sh reset' wipes both and begins anew."
 
 
-def genesis(node_url: str) -> str:
-    """The hash of the chain's first block."""
-    return str(rpc(node_url, "eth_getBlockByNumber", "0x0", False)["hash"])
+def first_block(node_url: str, seconds: float = 60.0) -> str:
+    """The hash of the chain's block 1, mined now if there is none. Raises HubError.
+
+    Not the genesis block: anvil makes a new one, with the time of day in it, each time it loads its chain.
+    """
+    deadline = time.monotonic() + seconds
+    while (block := rpc(node_url, "eth_getBlockByNumber", "0x1", False)) is None:
+        with suppress(HubError):  # a node that cannot mine on demand mines by itself
+            rpc(node_url, "evm_mine")
+        if time.monotonic() > deadline:
+            raise HubError(f"The node at {node_url} mines no blocks.")
+        time.sleep(0.1)
+    return str(block["hash"])
 
 
 def has_code(node_url: str, address: str) -> bool:
@@ -29,7 +42,7 @@ def check(config: Config, database_url: str, node_url: str) -> None:
     import psycopg2
     from psycopg2 import sql
 
-    chain = genesis(node_url)
+    chain = first_block(node_url)
     connection = psycopg2.connect(database_url, connect_timeout=10)
     try:
         with connection, connection.cursor() as cursor:
