@@ -51,6 +51,22 @@ class AdmissionSerializer(serializers.Serializer[Any]):
         return {"admissions": [admission], "eon": eon, "config": config}
 
 
+class EntryListSerializer(serializers.ListSerializer[Any]):
+    """Entries whose errors are a list, too, with {} for each good one (`spec/http-api.md` §2.1)."""
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        try:
+            values: list[Any] = super().to_internal_value(data)
+        except serializers.ValidationError as error:
+            details: Any = error.detail
+            numbers = [key for key in details if isinstance(key, int)]
+            if numbers:
+                count = len(data) if isinstance(data, list) else max(numbers) + 1
+                details = [details.get(index, {}) for index in range(count)]
+            raise serializers.ValidationError(details) from None
+        return values
+
+
 class BulkAdmissionSerializer(serializers.Serializer[Any]):
     """Requests to register several wallets. Those that are registered already are skipped."""
 
@@ -62,6 +78,7 @@ class BulkAdmissionSerializer(serializers.Serializer[Any]):
 
         class Meta:
             ref_name = "BulkAdmissionEntry"
+            list_serializer_class = EntryListSerializer
 
     admissions = EntrySerializer(many=True)
 
