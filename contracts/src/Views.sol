@@ -41,9 +41,10 @@ abstract contract Views is Challenges {
         return uint64(_registered(token));
     }
 
-    function getTokenAtTrail(uint64 trail) external view returns (address token) {
-        token = _tokenAt[trail];
+    function getTokenAtTrail(uint64 trail) external view returns (address) {
+        address token = _tokenAt[trail];
         check(token != address(0), "t");
+        return token;
     }
 
     function getIsWalletRecovered(address token, address holder) external view returns (bool) {

@@ -170,7 +170,8 @@ abstract contract Withdrawals is Allotments {
     }
 
     /// Pays the recipient's requests that are old enough; zero, with an event, if there are none.
-    function confirmWithdrawal(address token, address recipient) external lock running returns (uint256 amount) {
+    function confirmWithdrawal(address token, address recipient) external lock running returns (uint256) {
+        uint256 amount;
         uint256 eon = currentEon();
         uint256 waiting = currentEra() < EXTENDED_BLOCKS_PER_EPOCH ? 3 : 2;
         if (eon > waiting) amount = _takeRequests(_wallets[token][recipient], eon - waiting);
@@ -181,6 +182,7 @@ abstract contract Withdrawals is Allotments {
             _addFlows(t, eon, 0, amount);
             Tokens.pay(token, recipient, amount);
         }
+        return amount;
     }
 
     /// Cancels the withdrawer's requests of the previous and of the current eon if they exceed what he declared,

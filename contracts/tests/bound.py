@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from eth_abi import decode, encode
+from eth_abi.abi import decode, encode
 from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic, function_abi_to_4byte_selector
 
 import contracts
@@ -33,11 +33,11 @@ class Refused(Exception):
 
 
 @contextmanager
-def refuses(reason: str) -> Iterator[None]:
-    """Expects the calls inside to be refused with exactly `reason`."""
+def refuses(*reasons: str) -> Iterator[None]:
+    """Expects the call inside to be refused with exactly one of `reasons`."""
     with pytest.raises(Refused) as refusal:
         yield
-    assert refusal.value.reason == reason, f"refused with {refusal.value.reason!r}, not {reason!r}"
+    assert refusal.value.reason in reasons, f"refused with {refusal.value.reason!r}, not {reasons}"
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def test_balance_trees(chain: Bound, tree: dict[str, Any]) -> None:
     root = raw(tree["token_leaf"])
     for index, (leaf, proof) in enumerate(zip(tree["leaves"], tree["proofs"], strict=False)):
         lr = (int(leaf["left"]), int(leaf["right"]))
-        arguments = (
+        arguments: tuple[Any, ...] = (
             index,
             0,
             raw(leaf["leaf_hash"]),
