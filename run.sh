@@ -22,7 +22,7 @@ fail() {
 step() {
     local name=$1 began=${EPOCHREALTIME/[.,]/} took dots
     shift
-    dots=$(printf '%*s' $((32 - ${#name})) '')
+    dots=$(printf '%*s' $((31 - ${#name})) '')
     printf '  %s %s ' "$name" "${dots// /.}" >&2
     if "$@" >>"$LOG" 2>&1; then
         took=$(((${EPOCHREALTIME/[.,]/} - began) / 100000))
@@ -139,6 +139,7 @@ locked_install() {
 }
 
 COMMAND=${1:-dev}
+export HUB_RUN_BEGAN=$EPOCHREALTIME
 export PATH=$VENV/bin:$PATH
 case $COMMAND in
     dev | test)

@@ -47,6 +47,7 @@ OWN_VARIABLES = (
     "HUB_BLOCK_TIME",
     "HUB_BLOCKS_PER_EON",
     "HUB_TEST",
+    "HUB_RUN_BEGAN",
     *PORT_VARIABLES.values(),
 )
 """Variables that belong to one instance; a second instance started from inside the first must not inherit them."""

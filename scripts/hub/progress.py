@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ class Progress:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
         self._open = False
-        self.began = time.monotonic()
+        self._began = time.time()
 
     def _write(self, text: str) -> None:
         print(text, end="", file=self._stream, flush=True)
@@ -47,5 +48,6 @@ class Progress:
         self._write(f"  {time.strftime('%H:%M:%S')} {text}\n")
 
     def seconds(self) -> float:
-        """Since this object was made."""
-        return time.monotonic() - self.began
+        """Since run.sh began (it tells when, in seconds of the epoch), or since this object was made."""
+        began = os.environ.get("HUB_RUN_BEGAN", "").replace(",", ".")
+        return max(0.0, time.time() - (float(began) if began else self._began))

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from scripts.hub import instance, ports, proc, wire
+from scripts.hub import instance, place, ports, proc, wire
 from scripts.hub.child import last_lines
 from scripts.hub.config import HUB_FOLDER, PORT_VARIABLES, ROOT, base_environment
 from scripts.hub.errors import HubError
@@ -36,7 +36,7 @@ class Stack:
 
     `block_time` in seconds, `blocks_per_eon` in blocks; `ports` by the names of `config.PORT_VARIABLES`, free ones
     by default; `environment` overrides or adds variables of the hub. A folder that is not given is deleted at the
-    end, unless something failed: then its logs stay for reading.
+    end; its logs stay for a day if something failed.
     """
 
     def __init__(
@@ -123,15 +123,20 @@ class Stack:
         try:
             self.start()
         except BaseException:
-            self.stop()
+            self._leave(failed=True)
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._leave(failed=kind is not None)
+
+    def _leave(self, failed: bool) -> None:
         self.stop()
-        if kind is None and self._own_folder:
+        if self._own_folder and failed:
+            place.remove_data(self.folder)
+        elif self._own_folder:
             self.remove()
 
     # -- acting on processes -------------------------------------------------------------------------------------

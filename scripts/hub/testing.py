@@ -8,24 +8,28 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
 from scripts.hub import instance, ports, postgres, redis
 from scripts.hub.config import HUB_FOLDER, PORT_VARIABLES, ROOT, Config, base_environment
-from scripts.hub.errors import StopRequested
+from scripts.hub.errors import HubError, StopRequested
 from scripts.hub.progress import Progress
+from scripts.hub.stack import STACKS
 from scripts.hub.supervisor import Supervisor
 
 RUNS = HUB_FOLDER / "test" / "runs"
 SERVICE_SECONDS = 30.0
+KEEP_SECONDS = 86_400.0
 CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy", "."))
 
 
 def run(config: Config, arguments: list[str]) -> int:
     """Everything, or pytest alone if arguments are given; the exit code of the first that failed."""
     RUNS.mkdir(parents=True, exist_ok=True)
-    _remove_dead_runs()
+    for folders in (RUNS, STACKS):
+        _remove_old(folders)
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=RUNS))
     folder.chmod(0o755)
     numbers = dict(zip(PORT_VARIABLES, ports.free_ports(len(PORT_VARIABLES)), strict=True))
@@ -49,21 +53,19 @@ def run(config: Config, arguments: list[str]) -> int:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _remove_dead_runs() -> None:
-    """Delete what killed runs left; a living run holds its lock."""
-    import fcntl
-
-    for folder in RUNS.iterdir():
+def _remove_old(folders: Path) -> None:
+    """Delete what killed runs and failed stacks left a day ago and more; a living one holds its lock."""
+    for folder in folders.glob("*"):
         lock = folder / "run" / "lock"
-        if not lock.exists():
-            continue
-        with lock.open("w", encoding="ascii") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+        try:
+            old = time.time() - folder.stat().st_mtime > KEEP_SECONDS
+            if not old or not lock.exists():
                 continue
-            instance.reset(folder)
+            with instance.hold(folder):
+                instance.reset(folder)
             shutil.rmtree(folder, ignore_errors=True)
+        except (OSError, HubError):
+            continue
 
 
 def _with_services(config: Config, supervisor: Supervisor, progress: Progress, arguments: list[str]) -> int:
