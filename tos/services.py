@@ -19,7 +19,7 @@ from tos.models import TOSConfig, TOSSignature
 logger = logging.getLogger(__name__)
 
 REMEMBERED = 200_000
-"""Addresses whose newest signed edition is kept in a process's memory; an edition signed stays signed."""
+"""Addresses of which a process remembers an edition they signed; an edition signed stays signed."""
 
 _signed: dict[bytes, int] = {}
 _lock = Lock()
@@ -41,7 +41,11 @@ def publish(privacy_policy_digest: str, terms_of_service_digest: str) -> TOSConf
     config, created = TOSConfig.objects.get_or_create(
         privacy_policy_digest=privacy, terms_of_service_digest=terms
     )
-    if created:
+    newest = latest()
+    if not created and newest != config:
+        config.time = timezone.now()
+        config.save(update_fields=["time"])
+    if created or newest != config:
         logger.info("terms of service %s published", config)
     return config
 
@@ -61,8 +65,8 @@ def update_from_url() -> int:
 
 
 def latest() -> TOSConfig | None:
-    """The newest edition."""
-    return TOSConfig.objects.order_by("-id").first()
+    """The edition published last."""
+    return TOSConfig.objects.order_by("-time", "-id").first()
 
 
 def digest(config: TOSConfig) -> bytes:
@@ -92,20 +96,15 @@ def may_transact(address: bytes) -> bool:
     config = latest()
     if config is None or _signed.get(address) == config.pk:
         return True
-    newest = (
-        TOSSignature.objects.filter(address=address)
-        .order_by("-tos_config_id")
-        .values_list("tos_config_id", flat=True)
-        .first()
-    )
-    if newest == config.pk:
+    if has_signed(address, config):
         with _lock:
             if len(_signed) >= REMEMBERED:
                 _signed.clear()
-            _signed[address] = newest
+            _signed[address] = config.pk
         return True
     window = timedelta(days=settings.TOS_UPDATE_WINDOW_DAYS)
-    return newest is not None and timezone.now() - config.time < window
+    in_time = timezone.now() - config.time < window
+    return in_time and TOSSignature.objects.filter(address=address).exists()
 
 
 def clear() -> None:
