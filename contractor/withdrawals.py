@@ -105,7 +105,7 @@ def _overdrawn(wallets: list[int], eons: list[int]) -> list[Wallet]:
     if not wallets:
         return []
     rows = {row.pk: row for row in Wallet.objects.filter(pk__in=wallets).select_related("token")}
-    accounts = load_accounts({key: owner_of(row) for key, row in rows.items()}, eons, eons[-1])
+    accounts = load_accounts({key: owner_of(row) for key, row in rows.items()}, eons)
     negative = {wallet for (wallet, _), account in accounts.items() if account.available < 0}
     return [row for key, row in sorted(rows.items()) if key in negative]
 

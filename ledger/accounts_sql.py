@@ -18,12 +18,12 @@ def lock_wallets(wallets: Sequence[int]) -> None:
     fetch("SELECT id FROM ledger_wallet WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [list(wallets)])
 
 
-def load_accounts(owners: Mapping[int, Owner], eons: Iterable[int], latest: int) -> dict[Key, Account]:
+def load_accounts(owners: Mapping[int, Owner], eons: Iterable[int]) -> dict[Key, Account]:
     """The accounts of all `owners` in all `eons`, and those in the eons after where they exist. An account that
     does not exist yet opens with what the wallet had at the end of the eon before."""
     wanted = sorted(eons)
     wallets = sorted(owners)
-    read = sorted({eon for known in wanted for eon in (known, known + 1) if eon <= latest})
+    read = sorted({eon for known in wanted for eon in (known, known + 1)})
     rows = fetch(
         "SELECT wallet_id, eon_number, opening, deposited, withdrawn, spent, gained, received, passive_marker,"
         " set_size, set_peaks, tail, active_state_id FROM ledger_account"

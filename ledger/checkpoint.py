@@ -206,9 +206,9 @@ def _add_leaf(leaves: Leaves, token: Token, eon: int, row: Row, passive_root: by
 
 def _add_unclaimed(token: Token, eon: int, status: ChainStatus, leaves: Leaves) -> None:
     """Check that wallets own exactly what the contract holds for them, and give the operator's address a last
-    leaf over deposits whose address had not registered."""
+    leaf over deposits whose address had not registered, less what was requested without a wallet."""
     first = status.first_block_of(eon)
-    (deposits, unclaimed), (requests,) = (
+    (deposits, waiting), (requests, foreign) = (
         fetch(
             "SELECT COALESCE(sum(amount), 0),"
             " COALESCE(sum(amount) FILTER (WHERE wallet_id IS NULL OR eon_number >= %s), 0)"
@@ -216,13 +216,15 @@ def _add_unclaimed(token: Token, eon: int, status: ChainStatus, leaves: Leaves) 
             [eon, token.pk, first],
         )[0],
         fetch(
-            "SELECT COALESCE(sum(amount), 0) FROM ledger_withdrawalrequest"
+            "SELECT COALESCE(sum(amount), 0), COALESCE(sum(amount) FILTER (WHERE wallet_id IS NULL), 0)"
+            " FROM ledger_withdrawalrequest"
             " WHERE token_id = %s AND block < %s AND (slashed_eon_number IS NULL OR slashed_eon_number >= %s)",
             [token.pk, first, eon],
         )[0],
     )
     managed = int(deposits) - int(requests)
-    if leaves.signed_total + int(unclaimed) != managed:
+    unclaimed = int(waiting) - int(foreign)
+    if unclaimed < 0 or leaves.signed_total + unclaimed != managed:
         raise UnbalancedLedgerError(
             f"{token}: wallets own {leaves.signed_total}, {unclaimed} is unclaimed, but deposits less"
             f" withdrawal requests before eon {eon} are {managed}"
@@ -238,7 +240,7 @@ def _add_unclaimed(token: Token, eon: int, status: ChainStatus, leaves: Leaves) 
             ZERO_HASH,
         )
         leaves.inner.append(inner)
-        leaves.bounds.append(leaves.total + int(unclaimed))
+        leaves.bounds.append(leaves.total + unclaimed)
 
 
 def _copy_allotments(rows: io.StringIO) -> None:

@@ -95,7 +95,7 @@ def run(commands: Sequence[Command]) -> list[Outcome]:
         ReadWriteLock([status.eon]).read()
     eons = {status.eon} | effects
     facts = _facts(commands, status, eons)
-    accounts = load_accounts(owners, eons, latest=status.eon)
+    accounts = load_accounts(owners, eons)
     events: list[Event | Refusal] = []
     changed: dict[Key, engine.Account] = {}
     used = set(facts.used_nonces)

@@ -222,7 +222,8 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": environment.text("LOG_LEVEL", "INFO")},
     "loggers": {
-        name: {"level": "WARNING"} for name in ("celery.app.trace", "celery.beat", "celery.worker.strategy")
+        name: {"level": "WARNING"}
+        for name in ("celery.app.trace", "celery.beat", "celery.worker.strategy", "celery.worker.request")
     }
     | {"channels_redis.pubsub": {"level": "CRITICAL"}},  # it prints a traceback a second while Redis is down
 }

@@ -86,7 +86,7 @@ def _delegate(
         ).aggregate(total=Sum("amount"))["total"]
         or 0
     )
-    account = load_accounts({owner.wallet: owner}, [status.eon], status.eon)[owner.wallet, status.eon]
+    account = load_accounts({owner.wallet: owner}, [status.eon])[owner.wallet, status.eon]
     if amount == 0 or amount > account.available - reserved:
         spendable = max(account.available - int(reserved), 0)
         return Refusal(ErrorCode.DEBIT_WALLET_OVERSPENDING.code, f"{amount} of {spendable}")

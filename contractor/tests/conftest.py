@@ -226,7 +226,7 @@ class Hub:
         from ledger.directory import owner_of
 
         eon = self.status.eon
-        return load_accounts({wallet.pk: owner_of(wallet)}, [eon], eon)[wallet.pk, eon].available
+        return load_accounts({wallet.pk: owner_of(wallet)}, [eon])[wallet.pk, eon].available
 
 
 @pytest.fixture

@@ -4,14 +4,13 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('ledger', '0002_integrity'),
+        ("ledger", "0002_integrity"),
     ]
 
     operations = [
         migrations.AddIndex(
-            model_name='transfer',
-            index=models.Index(fields=['tx_id'], name='transfer_tx_id'),
+            model_name="transfer",
+            index=models.Index(fields=["tx_id"], name="transfer_tx_id"),
         ),
     ]

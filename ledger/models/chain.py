@@ -65,6 +65,13 @@ class WithdrawalRequest(BlockchainTransaction):
                 name="withdrawal_request_slashed_in_an_eon",
             ),
         ]
+        indexes = [
+            models.Index(
+                fields=["eon_number"],
+                name="withdrawal_request_standing",
+                condition=models.Q(slashed=False),
+            )
+        ]
 
 
 class Withdrawal(BlockchainTransaction):
@@ -80,7 +87,8 @@ class Withdrawal(BlockchainTransaction):
 
 
 class Challenge(BlockchainTransaction):
-    """A dispute opened on chain against the state of `eon_number`; `rebuted` once the answer is confirmed."""
+    """A dispute opened on chain in `eon_number`, about the state of the eon before; `rebuted` once the answer is
+    confirmed. The amount is 0."""
 
     token = AddressField(help_text="The token, or a pair's conduit (spec/crypto.md §7.5).")
     sender = AddressField()

@@ -7,7 +7,6 @@ from typing import Any
 
 from django.conf import settings
 
-from auditor.proofs import proofs
 from ledger.models import (
     Account,
     ActiveState,
@@ -19,6 +18,7 @@ from ledger.models import (
     Wallet,
     WithdrawalRequest,
 )
+from ledger.proofs import proofs
 from ledger.store import chain_status
 from nocust.balances import verify_account_allotment
 from nocust.encoding import ZERO_HASH

@@ -53,7 +53,7 @@ class Flow:
         return sender, self.random.choice(others)
 
     def spendable(self, player: SimulatedWallet) -> int:
-        accounts = load_accounts({player.wallet_id: player.owner}, [self.play.eon], self.play.eon)
+        accounts = load_accounts({player.wallet_id: player.owner}, [self.play.eon])
         return accounts[player.wallet_id, self.play.eon].available
 
     def pay(self) -> None:

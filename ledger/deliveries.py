@@ -1,0 +1,150 @@
+"""Proofs that transfers reached their recipients: paths in the recipients' passive interval trees
+(`spec/crypto.md` §9, the form that the contract verifies)."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+from ledger.models import Transfer
+from ledger.proofs import Proof, ProofKey, proofs
+from ledger.sql import fetch
+from nocust.encoding import ZERO_HASH
+from nocust.interval import IntervalProof, IntervalTree
+from nocust.leaves import transfer_leaf
+from nocust.passive import passive_tree, transfer_bounds
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Where a transfer stands in its recipient's passive tree, and the recipient's proof of the next eon,
+    which commits to that tree."""
+
+    recipient: Proof
+    index: int
+    path: IntervalProof
+
+
+def deliveries(transfers: Iterable[Transfer]) -> dict[int, Delivery]:
+    """By transfer id, the deliveries that a checkpoint proves; the number of queries is constant.
+
+    A transfer has none before the checkpoint of the eon after its own.
+    """
+    wanted: dict[ProofKey, set[int]] = defaultdict(set)
+    for transfer in transfers:
+        if transfer.passive and not transfer.voided:
+            wanted[transfer.recipient_id, transfer.eon_number].add(transfer.pk)
+    found = proofs((wallet, eon + 1) for wallet, eon in wanted)
+    trees = _trees(list(found.values()))
+    result: dict[int, Delivery] = {}
+    for (wallet, eon), proof in found.items():
+        tree = trees.get(_root(proof))
+        if tree is not None:
+            for row_id in wanted[wallet, eon - 1]:
+                index = tree.places[row_id]
+                result[row_id] = Delivery(proof, index, tree.tree.proof(index))
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedTree:
+    """All that a wallet received in an eon: the interval tree, and the leaf of each transfer id."""
+
+    tree: IntervalTree
+    places: Mapping[int, int]
+
+
+class Trees:
+    """The trees last used, by their roots. They never change once a checkpoint commits to them, and everybody who
+    paid a wallet asks for a path in its tree as the next eon begins. Holds up to `leaves` leaves, 300 bytes each.
+    """
+
+    def __init__(self, leaves: int) -> None:
+        self._room = leaves
+        self._trees: OrderedDict[bytes, ReceivedTree] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, root: bytes) -> ReceivedTree | None:
+        with self._lock:
+            found = self._trees.get(root)
+            if found is not None:
+                self._trees.move_to_end(root)
+            return found
+
+    def add(self, root: bytes, tree: ReceivedTree) -> None:
+        with self._lock:
+            if root not in self._trees:
+                self._trees[root] = tree
+                self._room -= tree.tree.count
+            while self._room < 0:
+                _, oldest = self._trees.popitem(last=False)
+                self._room += oldest.tree.count
+
+
+remembered = Trees(leaves=100_000)
+
+
+def _root(proof: Proof) -> bytes:
+    return proof.allotment.passive_checksum or ZERO_HASH
+
+
+def _trees(found: Sequence[Proof]) -> dict[bytes, ReceivedTree]:
+    """The trees that the recipients' proofs commit to, by root. A tree that the transfers do not give raises an
+    alarm and is left out: wallets can still read the rest of their state."""
+    trees: dict[bytes, ReceivedTree] = {}
+    unknown: list[Proof] = []
+    for proof in found:
+        tree = remembered.get(_root(proof))
+        if tree is None:
+            unknown.append(proof)
+        else:
+            trees[_root(proof)] = tree
+    received = _received(unknown)
+    for proof in unknown:
+        root = _root(proof)
+        tree = _build(proof, received[proof.allotment.wallet_id, proof.allotment.eon_number - 1])
+        if tree.tree.root == root:
+            trees[root] = tree
+            remembered.add(root, tree)
+        else:
+            logger.error(
+                "ALARM: what wallet %d received contradicts its checkpoint", proof.allotment.wallet_id
+            )
+    return trees
+
+
+Received = list[tuple[int, bytes, int, int, int]]
+"""(transfer id, sender's address, amount, nonce, position) in order of position."""
+
+
+def _received(found: Sequence[Proof]) -> dict[ProofKey, Received]:
+    """All that the wallets received passively in the eons before those of their proofs."""
+    received: dict[ProofKey, Received] = defaultdict(list)
+    if not found:
+        return received
+    rows = fetch(
+        "SELECT t.recipient_id, t.eon_number, t.id, s.address, t.amount, t.nonce, t.position"
+        " FROM unnest(%s::bigint[], %s::bigint[]) k(wallet, eon)"
+        " JOIN ledger_transfer t ON t.recipient_id = k.wallet AND t.eon_number = k.eon - 1"
+        " JOIN ledger_wallet s ON s.id = t.wallet_id"
+        " WHERE t.passive AND NOT t.voided ORDER BY t.position, t.id",
+        [[proof.allotment.wallet_id for proof in found], [proof.allotment.eon_number for proof in found]],
+    )
+    for wallet, eon, transfer, sender, amount, nonce, position in rows:
+        received[wallet, eon].append((transfer, bytes(sender), int(amount), int(nonce), int(position)))
+    return received
+
+
+def _build(proof: Proof, received: Received) -> ReceivedTree:
+    trail = proof.allotment.wallet.trail_identifier
+    leaves = [
+        transfer_leaf(sender, amount, trail, nonce, position)
+        for _, sender, amount, nonce, position in received
+    ]
+    tree = passive_tree(leaves, transfer_bounds([amount for _, _, amount, _, _ in received]))
+    return ReceivedTree(tree, {transfer: index for index, (transfer, *_) in enumerate(received)})
