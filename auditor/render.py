@@ -28,9 +28,9 @@ from nocust.encoding import ZERO_HASH
 from nocust.messages import active_state_hash
 
 if TYPE_CHECKING:
-    from auditor.deliveries import Delivery
-    from auditor.proofs import Proof
     from auditor.selectors import WalletHistory
+    from ledger.deliveries import Delivery
+    from ledger.proofs import Proof
     from ledger.store import StoredTransfer
 
 Object = dict[str, Any]

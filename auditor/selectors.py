@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from django.db.models import Q, QuerySet
 
-from auditor.deliveries import Delivery, deliveries
-from auditor.proofs import Proof, proofs
+from ledger.deliveries import Delivery, deliveries
 from ledger.models import Deposit, Token, Transfer, Wallet, Withdrawal, WithdrawalRequest
+from ledger.proofs import Proof, proofs
 
 MAX_NUMBER = 2**62
 """Row ids and eons asked for beyond this are as good as this: PostgreSQL's bigint ends at 2**63 - 1."""

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from auditor import listing, render, selectors, serializers
-from auditor.deliveries import deliveries
+from ledger.deliveries import deliveries
 from ledger.models import Wallet
 from ledger.store import chain_status
 from nocust.addresses import parse_address

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from auditor import render, selectors
-from auditor.deliveries import Trees, deliveries, remembered
+from ledger.deliveries import Trees, deliveries, remembered
 from ledger.models import Deposit, RootCommitment, Transfer, Wallet
 from nocust.addresses import parse_address
 from nocust.balances import verify_account_allotment

@@ -10,7 +10,7 @@ import pytest
 from rest_framework import serializers as drf
 
 from auditor import render, selectors, serializers
-from auditor.deliveries import deliveries
+from ledger.deliveries import deliveries
 from ledger.models import Token, Wallet, Withdrawal
 from ledger.store import StoredTransfer, chain_status
 from operator_api.simulation.play import Play

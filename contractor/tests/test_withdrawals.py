@@ -9,7 +9,6 @@ from django.db import transaction
 from django.utils import timezone
 
 from auditor import render
-from auditor.proofs import proofs
 from contractor import sender, withdrawals
 from contractor.models import EthereumTransaction
 from contractor.tests.conftest import BLOCKS_PER_EON, DevelopmentNode, Hub
@@ -27,6 +26,7 @@ from ledger.models import (
     Withdrawal,
     WithdrawalRequest,
 )
+from ledger.proofs import proofs
 from ledger.store import StoredTransfer
 from nocust.addresses import to_checksum
 from nocust.messages import withdrawal_authorization_hash

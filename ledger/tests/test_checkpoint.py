@@ -73,7 +73,7 @@ def test_every_size_of_tree_has_proofs(play: Play, wallets: int) -> None:
 def test_a_tree_of_several_chunks_has_proofs(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     """As levels of more than 2048 nodes have, at a size that a test can make."""
     monkeypatch.setattr(checkpoint, "CHUNK_HASHES", 4)
-    monkeypatch.setattr("auditor.proofs.CHUNK_HASHES", 4)
+    monkeypatch.setattr("ledger.proofs.CHUNK_HASHES", 4)
     funded(play, 21)
     play.next_eon()
     assert check_checkpoint(2) == 22
