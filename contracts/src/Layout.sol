@@ -23,8 +23,8 @@ abstract contract Layout {
     struct Wallet {
         // eon 32@0, amount 112@32
         uint256[3] deposits;
-        // eon 24@0, number of listed requests 8@24, first request 112@32, sum of the eon 112@144;
-        // once paid: eon 24@0, amount paid 112@32
+        // eon 24@0, number of listed requests 4@24, whether `matured` has been used 1@28, first request 112@32,
+        // sum of the eon 112@144; once paid: eon 24@0, as before 1@28, amount paid 112@32
         uint256[3] requests;
         // sum of requests pushed out of the ring, all payable, 128@0; newest of their eons 24@128; recovered 1@152
         uint256 matured;
@@ -53,6 +53,7 @@ abstract contract Layout {
     uint256 internal constant WORD128 = type(uint128).max;
     uint256 internal constant LISTED_REQUESTS = 8;
     uint256 internal constant RECOVERED = 1 << 152;
+    uint256 internal constant DISPLACED = 1 << 28;
 
     uint256 internal constant DEPOSIT = 0;
     uint256 internal constant WITHDRAWAL_REQUEST = 1;
@@ -297,7 +298,7 @@ abstract contract Layout {
     /// What was requested in `eon` and has been paid, while the ring keeps that eon.
     function _paidAt(Wallet storage wallet, uint256 eon) internal view returns (uint256) {
         uint256 word = wallet.requests[eon % 3];
-        return word & 0xffffffff == eon ? word >> 32 & WORD112 : 0;
+        return word & 0xfffffff == eon ? word >> 32 & WORD112 : 0;
     }
 
     function _requestsAt(Wallet storage wallet, uint256 eon) internal view returns (uint256) {

@@ -7,10 +7,11 @@ import {Tokens} from "./Tokens.sol";
 
 /// Tokens, deposits, checkpoints and the operator's fees.
 abstract contract Ledger is Layout {
-    /// Lets an ERC-20 token be used. The contract's own address, which stands for ether, cannot be registered.
+    /// Lets an ERC-20 token be used. The contract's own address, which stands for ether, cannot be registered, nor
+    /// can anything twice. What is no token can be registered but never be deposited.
     function registerERC20(address token) external onlyOperator {
         uint256 native = _tokens[address(this)].info;
-        check(_tokens[token].info == 0 && token.code.length != 0, "k");
+        check(_tokens[token].info == 0, "k");
         uint256 trail = uint64(native >> 96);
         _tokens[address(this)].info = native + (1 << 96);
         _tokens[token].info = trail | 1 << 88;

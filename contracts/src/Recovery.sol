@@ -18,8 +18,8 @@ abstract contract Recovery is Withdrawals {
         returns (uint256 reclaimed)
     {
         check(_punished(), "f");
-        _registered(token);
         reclaimed = _takeParentChainFunds(token, holder);
+        if (reclaimed == 0) _registered(token);
         _payOut(token, holder, reclaimed, false);
     }
 
@@ -69,7 +69,7 @@ abstract contract Recovery is Withdrawals {
                 uint256 eon = word & 0xffffffff;
                 if (word >> 32 != 0 && eon + 1 >= last) {
                     amount += word >> 32;
-                    wallet.deposits[slot] = eon;
+                    wallet.deposits[slot] = 0;
                 }
             }
         }

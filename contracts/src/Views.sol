@@ -231,7 +231,7 @@ abstract contract Views is Challenges {
         uint256 matured = wallet.matured;
         if (matured & WORD128 != 0) length = 1;
         for (uint256 slot = 0; slot < 3; ++slot) {
-            length += wallet.requests[slot] >> 24 & 0xff;
+            length += wallet.requests[slot] >> 24 & 0xf;
         }
         list = new uint256[2][](length);
         uint256 at;
@@ -257,7 +257,7 @@ abstract contract Views is Challenges {
     {
         uint256 word = wallet.requests[slot];
         uint256 eon = word & 0xffffff;
-        uint256 listed = word >> 24 & 0xff;
+        uint256 listed = word >> 24 & 0xf;
         uint256 rest = word >> 144;
         for (uint256 i = 0; i < listed; ++i) {
             uint256 amount;

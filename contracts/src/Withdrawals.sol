@@ -106,12 +106,16 @@ abstract contract Withdrawals is Allotments {
     function _append(Wallet storage wallet, uint256 eon, uint256 amount) private {
         uint256 slot = eon % 3;
         uint256 word = wallet.requests[slot];
-        uint256 listed = word >> 24 & 0xff;
+        uint256 listed = word >> 24 & 0xf;
         unchecked {
             if (word & 0xffffff != eon || listed == 0) {
                 uint256 old = word >> 144;
-                if (old != 0) _mature(wallet, word & 0xffffff, old);
-                wallet.requests[slot] = eon | 1 << 24 | amount << 32 | amount << 144;
+                uint256 displaced = word & DISPLACED;
+                if (old != 0) {
+                    _mature(wallet, word & 0xffffff, old);
+                    displaced = DISPLACED;
+                }
+                wallet.requests[slot] = eon | 1 << 24 | displaced | amount << 32 | amount << 144;
                 return;
             }
             if (listed < LISTED_REQUESTS) {
@@ -151,21 +155,27 @@ abstract contract Withdrawals is Allotments {
         }
     }
 
-    /// Takes all requests up to `eon` off a wallet and returns their sum.
+    /// Takes all requests up to `eon` off a wallet and returns their sum. What was paid stays noted for recovery.
     function _takeRequests(Wallet storage wallet, uint256 eon) internal returns (uint256 amount) {
-        uint256 word = wallet.matured;
-        amount = word & WORD128;
-        if (amount != 0) wallet.matured = word & RECOVERED;
+        uint256 seen;
         for (uint256 slot = 0; slot < 3; ++slot) {
-            word = wallet.requests[slot];
+            uint256 word = wallet.requests[slot];
             uint256 requested = word & 0xffffff;
-            if (requested <= eon && word >> 144 != 0) {
-                uint256 sum = word >> 144;
+            uint256 sum = word >> 144;
+            seen |= word;
+            if (requested <= eon && sum != 0) {
                 unchecked {
                     amount += sum;
                 }
-                wallet.requests[slot] = requested | sum << 32;
+                wallet.requests[slot] = requested | word & DISPLACED | sum << 32;
             }
+        }
+        if (seen & DISPLACED != 0) {
+            uint256 matured = wallet.matured;
+            unchecked {
+                amount += matured & WORD128;
+            }
+            if (matured & WORD128 != 0) wallet.matured = matured & RECOVERED;
         }
     }
 
@@ -219,7 +229,7 @@ abstract contract Withdrawals is Allotments {
 
     function _cancel(address token, address withdrawer, uint256 eon, uint256 amount) private {
         if (amount != 0) {
-            _wallets[token][withdrawer].requests[eon % 3] = eon;
+            _wallets[token][withdrawer].requests[eon % 3] &= DISPLACED;
             _accumulate(eon, token, withdrawer, CANCELLATION, amount);
         }
     }
@@ -227,10 +237,10 @@ abstract contract Withdrawals is Allotments {
     /// Takes cancelled requests from the running totals as of the previous and of the current eon.
     function _reducePending(address token, uint256 eon, uint256[2] memory slashed) private {
         Token storage t = _tokens[token];
-        uint256 newest = _newestPending(t.info);
+        uint256 word = t.pending[eon % 5];
         unchecked {
-            if (newest == eon) {
-                t.pending[eon % 5] -= slashed[0] << 32 | (slashed[0] + slashed[1]) << 144;
+            if (word & 0xffffff == eon) {
+                t.pending[eon % 5] = word - (slashed[0] << 32 | (slashed[0] + slashed[1]) << 144);
             }
             if (slashed[0] != 0) t.pending[(eon - 1) % 5] -= slashed[0] << 144;
         }

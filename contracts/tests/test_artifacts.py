@@ -21,7 +21,7 @@ OPERATOR_SIDE = {
     "bytes32[],uint256[],uint256[2][3],uint256,bytes32[3])",
     "getParentChainAccumulatorAtSlot(uint8)",
 }
-ADDED = {"claimFees()", "getFees()", "getChallengeOf(address,address,address,bool)"} | {
+ADDED = {"batch(bytes[])", "claimFees()", "getFees()", "getChallengeOf(address,address,address,bool)"} | {
     "reclaimChallengeFee(address,address,address,bool)"
 }
 ADDED_EVENTS = {

@@ -66,9 +66,15 @@ def test_registration_refusals(chain: Bound, token: Bound) -> None:
     with refuses("o"):
         chain.send("registerERC20", token.raw, sender=ALICE.address)
     chain.send("registerERC20", token.raw, sender=OPERATOR.address)
-    for again in (token.raw, chain.raw, ALICE.raw):  # twice, ether itself, an account without code
+    for again in (token.raw, chain.raw):  # the latter is ether (W7)
         with refuses("k"):
             chain.send("registerERC20", again, sender=OPERATOR.address)
+
+
+def test_what_is_no_token_cannot_be_deposited(chain: Bound) -> None:
+    chain.send("registerERC20", ALICE.raw, sender=OPERATOR.address)
+    with refuses("f"):
+        chain.send("deposit", ALICE.raw, BOB.raw, 5, sender=BOB.address)
 
 
 def test_deposits_of_ether(game: Game) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
-from contracts.tests.bound import refuses
+from contracts.tests.bound import Refused, refuses
 from contracts.tests.game import GWEI, PLENTY, Game, Leaves
 from contracts.tests.people import ALICE, BOB, CAROL, MALLORY, OPERATOR, Person
 from nocust.encoding import ZERO_HASH
@@ -363,3 +364,26 @@ def test_many_challenges_are_counted(busy: Game) -> None:
         game.checkpoint()
     game.answer_state(OPERATOR, 3)
     game.checkpoint()
+
+
+def test_answers_in_one_transaction(busy: Game) -> None:
+    """W19: a batch goes on where one of its answers has been given already."""
+    game, chain = busy, busy.chain
+    game.checkpoint()
+    game.goto(4, 16)
+    people = (ALICE, BOB, CAROL)
+    for person in people:
+        game.challenge_state(person)
+    alone = game.answer_state(BOB, 3).gas
+    calls = []
+    for person in people:
+        snapshot = game.node.rpc("evm_snapshot")
+        with suppress(Refused):
+            game.answer_state(person, 3)
+        block = game.node.rpc("eth_getBlockByNumber", "latest", True)
+        calls.append(bytes.fromhex(block["transactions"][0]["input"][2:]))
+        game.node.rpc("evm_revert", snapshot)
+    assert chain.read("batch", calls, sender=OPERATOR.address) == (True, False, True)
+    done = chain.send("batch", calls, sender=OPERATOR.address)
+    assert chain.read("getLiveChallenges", 4) == 0
+    assert done.gas < 3 * alone
