@@ -26,6 +26,7 @@ from scripts.hub.supervisor import Supervisor
 SERVICE_SECONDS = 30.0
 STEP_SECONDS = 300.0
 READY_SECONDS = 180.0
+START_DEATHS = 2  # of one process before the hub was ever ready: more will not help
 
 
 class Hub:
@@ -164,6 +165,7 @@ class Hub:
     def _start_processes(self) -> None:
         config = self.config
         environment = base_environment() | self.environment | {"HUB_HOST": self._host()}
+        patience, self.supervisor.limit = self.supervisor.limit, START_DEATHS
         for program in programs(environment):
             self.supervisor.start(program)
         address = f"http://127.0.0.1:{config.ports['hub']}/audit/"
@@ -172,6 +174,7 @@ class Hub:
             READY_SECONDS,
             f"The hub does not answer at {address} (log: {self._log('server')})",
         )
+        self.supervisor.limit = patience
 
     def _host(self) -> str:
         """`localhost` only where all its addresses exist; the server could not listen otherwise."""

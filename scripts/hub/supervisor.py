@@ -18,7 +18,7 @@ from scripts.hub.errors import HubError, StopRequested
 
 POLL = 0.1  # seconds between two looks at the children
 DELAYS = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds before the first, second, ... restart
-WINDOW = 60.0  # seconds within which deaths count as repeated
+WINDOW = 120.0  # seconds within which deaths count as repeated
 LOG_CHECK = 60.0  # seconds
 
 
@@ -41,7 +41,7 @@ class Supervisor:
     """Runs programs whose logs go to `logs/NAME.log`.
 
     `say` gets a line for each event, `changed` is called after each change of a pid; `limit` is how many
-    unexpected ends of one program within a minute are too many.
+    unexpected ends of one program within WINDOW are too many.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class Supervisor:
         if len(slot.deaths) > self.limit:
             times = len(slot.deaths)
             raise HubError(
-                f"Gave up: {self._failure(name, f'{describe_end(code)}, {times} times in a minute')}"
+                f"Gave up: {self._failure(name, f'{describe_end(code)}, {times} times in {WINDOW:.0f} s')}"
             )
         delay = DELAYS[min(len(slot.deaths), len(DELAYS)) - 1]
         slot.next_start = now + delay
