@@ -1,0 +1,65 @@
+"""Signatures recovered and made a second: the physical limit of everything that needs them.
+
+A transfer needs two recoveries (the state and the marker) and one signature (the operator's).
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median
+from typing import Any
+
+from benchmarks.common import conditions, report
+from nocust.signatures import Signer, recover
+
+SECONDS = 1.0
+ROUNDS = 3
+DISTINCT = 500
+"""Different messages, so that nothing is won by remembering."""
+
+
+def rate(action: Callable[[int], object], threads: int, seconds: float = SECONDS) -> float:
+    """Calls a second, by so many threads together."""
+
+    def work(thread: int) -> int:
+        calls, end = 0, time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            action(thread + calls)
+            calls += 1
+        return calls
+
+    with ThreadPoolExecutor(threads) as pool:
+        began = time.perf_counter()
+        calls = sum(pool.map(work, range(threads)))
+        return calls / (time.perf_counter() - began)
+
+
+def measure(seconds: float = SECONDS, rounds: int = ROUNDS) -> dict[str, Any]:
+    """Medians of the rates, and the transfers a second that they allow."""
+    signer = Signer(secrets.token_bytes(32))
+    messages = [secrets.token_bytes(32) for _ in range(DISTINCT)]
+    signatures = [signer.sign(message) for message in messages]
+
+    def recovery(call: int) -> None:
+        recover(messages[call % DISTINCT], signatures[call % DISTINCT])
+
+    def signing(call: int) -> None:
+        signer.sign(messages[call % DISTINCT])
+
+    results: dict[str, Any] = {}
+    for threads in (1, 2):
+        recovered = median(rate(recovery, threads, seconds) for _ in range(rounds))
+        signed = median(rate(signing, threads, seconds) for _ in range(rounds))
+        results[f"{threads}_threads"] = {
+            "recovered_per_second": round(recovered),
+            "signed_per_second": round(signed),
+            "transfers_per_second_at_most": round(1 / (2 / recovered + 1 / signed)),
+        }
+    return results
+
+
+if __name__ == "__main__":
+    report("signatures", conditions(), measure())
