@@ -5,10 +5,16 @@
 """
 
 from ledger.engine.accounts import Account, Accounts, Key, Owner
-from ledger.engine.commands import CancelWithdrawal, Command, Deposit, RequestWithdrawal, Transfer
+from ledger.engine.commands import (
+    CancelWithdrawal,
+    ChainEffect,
+    Command,
+    Deposit,
+    RequestWithdrawal,
+    Transfer,
+)
 from ledger.engine.decide import decide
 from ledger.engine.events import (
-    Applied,
     Deposited,
     Event,
     Refusal,
@@ -22,8 +28,8 @@ from ledger.engine.rules import Facts, Rules
 __all__ = [
     "Account",
     "Accounts",
-    "Applied",
     "CancelWithdrawal",
+    "ChainEffect",
     "Command",
     "Deposit",
     "Deposited",

@@ -30,8 +30,8 @@ class Transfer:
 
 
 @dataclass(frozen=True, slots=True)
-class Deposit:
-    """A confirmed deposit, credited in `eon`."""
+class ChainEffect:
+    """Something the contract did to a wallet in `eon`, confirmed: a fact, which cannot be refused."""
 
     owner: Owner
     eon: int
@@ -42,30 +42,22 @@ class Deposit:
         return (self.owner,)
 
 
-@dataclass(frozen=True, slots=True)
-class RequestWithdrawal:
-    """A confirmed withdrawal request made on chain in `eon`: a fact, which cannot be refused."""
+class Deposit(ChainEffect):
+    """A deposit, credited in `eon`."""
 
-    owner: Owner
-    eon: int
-    amount: int
-
-    @property
-    def owners(self) -> tuple[Owner, ...]:
-        return (self.owner,)
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class CancelWithdrawal:
-    """A confirmed cancellation (slash) of requests, given back in `eon`."""
+class RequestWithdrawal(ChainEffect):
+    """A withdrawal request made on chain in `eon`."""
 
-    owner: Owner
-    eon: int
-    amount: int
-
-    @property
-    def owners(self) -> tuple[Owner, ...]:
-        return (self.owner,)
+    __slots__ = ()
 
 
-Command = Transfer | Deposit | RequestWithdrawal | CancelWithdrawal
+class CancelWithdrawal(ChainEffect):
+    """A cancellation (slash) of requests, given back in `eon`."""
+
+    __slots__ = ()
+
+
+Command = Transfer | ChainEffect

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ledger.engine.accounts import Account, Accounts
-from ledger.engine.commands import CancelWithdrawal, Command, Deposit, RequestWithdrawal, Transfer
+from ledger.engine.commands import ChainEffect, Command, Deposit, RequestWithdrawal, Transfer
 from ledger.engine.events import (
     Deposited,
     Event,
@@ -27,7 +27,7 @@ def decide(accounts: Accounts, command: Command, facts: Facts, rules: Rules) -> 
     return _chain_effect(command, facts)
 
 
-def _chain_effect(command: Deposit | RequestWithdrawal | CancelWithdrawal, facts: Facts) -> Event:
+def _chain_effect(command: ChainEffect, facts: Facts) -> Event:
     if command.eon in facts.closed:
         raise ValueError(f"the ledger of eon {command.eon} is closed")
     if isinstance(command, Deposit):

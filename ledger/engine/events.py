@@ -39,35 +39,33 @@ class Transferred:
 
 
 @dataclass(frozen=True, slots=True)
-class Deposited:
+class Moved:
+    """An amount that the contract moved in or out of a wallet in `eon`."""
+
     owner: Owner
     eon: int
     amount: int
 
 
-@dataclass(frozen=True, slots=True)
-class WithdrawalRequested:
-    owner: Owner
-    eon: int
-    amount: int
+class Deposited(Moved):
+    """It came in."""
+
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class WithdrawalCancelled:
-    owner: Owner
-    eon: int
-    amount: int
+class WithdrawalRequested(Moved):
+    """It is on its way out."""
+
+    __slots__ = ()
 
 
-Event = Transferred | Deposited | WithdrawalRequested | WithdrawalCancelled
+class WithdrawalCancelled(Moved):
+    """It comes back: its request was cancelled."""
+
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """An event with the accounts it changed."""
-
-    event: Event
-    accounts: dict[Key, Account]
+Event = Transferred | Moved
 
 
 def apply(accounts: Accounts, event: Event) -> dict[Key, Account]:
