@@ -1,0 +1,140 @@
+"""The checkpoint of many wallets, a tenth of them active: time, memory and what it stores.
+
+    python -m benchmarks.checkpoint [--wallets 1000 10000 100000]
+
+Each is made by a process of its own, so that its peak memory is that of the checkpoint. Afterwards proofs of
+wallets picked at random are derived from what was stored, and verified as the contract does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import ROOT, conditions, ledger_database, postgres_conditions, report, start_django
+
+TABLES = ("exclusivebalanceallotment", "treechunk", "tokencommitment", "rootcommitment")
+PROOFS = 200
+
+
+def _sizes() -> dict[str, int]:
+    """Bytes of the tables that a checkpoint writes, indexes included."""
+    from ledger.sql import fetch
+
+    return {
+        table: fetch("SELECT pg_total_relation_size(%s::regclass)", [f"ledger_{table}"])[0][0]
+        for table in TABLES
+    }
+
+
+def _peak() -> float:
+    """The most memory this process has used, MiB. Not `getrusage`, whose value includes what the process that
+    started this one had used."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("the kernel does not tell the peak memory")
+
+
+def make() -> None:
+    """Make the checkpoint that is due, in this process, and print what it took."""
+    start_django()
+    from benchmarks.population import make_checkpoint
+    from ledger.store import chain_status
+
+    chain_status()
+    before, used = _peak(), time.process_time()
+    began = time.perf_counter()
+    make_checkpoint()
+    took, used = time.perf_counter() - began, time.process_time() - used
+    json.dump({"seconds": took, "cpu_seconds": used, "idle_mib": before, "peak_mib": _peak()}, sys.stdout)
+
+
+def _verify(count: int) -> None:
+    """Derive and verify proofs of random wallets."""
+    from auditor.render import active_state_checksum
+    from ledger.models import RootCommitment, Wallet
+    from ledger.proofs import proofs
+    from nocust.balances import verify_account_allotment
+    from nocust.encoding import ZERO_HASH
+
+    root = RootCommitment.objects.get(eon_number=3).merkle_root
+    trails = random.sample(range(1, count + 1), min(PROOFS, count))
+    wallets = Wallet.objects.filter(trail_identifier__in=trails).select_related("token")
+    found = proofs((wallet.pk, 3) for wallet in wallets)
+    assert len(found) == len(trails)
+    for wallet in wallets:
+        proof = found[wallet.pk, 3]
+        row = proof.allotment
+        verify_account_allotment(
+            wallet.token.address,
+            wallet.token.address,
+            wallet.address,
+            row.passive_checksum or ZERO_HASH,
+            row.passive_amount,
+            row.passive_marker,
+            active_state_checksum(proof),
+            trail=wallet.trail_identifier,
+            token_trail=0,
+            root=root,
+            chain=proof.path.hashes,
+            membership_chain=proof.membership,
+            values=proof.path.values,
+            left=row.left,
+            right=row.right,
+        )
+
+
+def measure(count: int) -> tuple[dict[str, Any], dict[str, str]]:
+    """The figures, and the settings of PostgreSQL."""
+    with ledger_database() as url:
+        from benchmarks.population import populate
+
+        began = time.perf_counter()
+        populate(count)
+        prepared = time.perf_counter() - began
+        before = _sizes()
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.checkpoint", "--make"],
+            cwd=ROOT,
+            env={**os.environ, "DATABASE_URL": url, "LOG_LEVEL": "WARNING"},
+            capture_output=True,
+            check=True,
+        )
+        made = json.loads(done.stdout)
+        stored = sum(_sizes().values()) - sum(before.values())
+        _verify(count)
+        return {
+            "wallets": count,
+            "seconds": round(made["seconds"], 2),
+            "cpu_seconds": round(made["cpu_seconds"], 2),
+            "peak_memory_mib": round(made["peak_mib"], 1),
+            "idle_memory_mib": round(made["idle_mib"], 1),
+            "bytes_stored_per_wallet": round(stored / count, 1),
+            "set_up_seconds": round(prepared, 2),
+            "proofs_verified": min(PROOFS, count),
+        }, postgres_conditions()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--wallets", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--make", action="store_true", help="make the checkpoint that is due in DATABASE_URL")
+    arguments = parser.parse_args()
+    if arguments.make:
+        make()
+        return
+    start = conditions()
+    runs, settings = zip(*map(measure, arguments.wallets), strict=True)
+    report("checkpoint", start, {"postgresql": settings[0], "runs": runs})
+
+
+if __name__ == "__main__":
+    main()
