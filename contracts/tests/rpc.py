@@ -34,7 +34,8 @@ class Node:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
         binary = npm_dir() / BINARY
-        command = [str(binary), "--host", "127.0.0.1", "--port", str(self.port), *FLAGS]
+        command = ["setpriv", "--pdeathsig", "TERM"]  # a killed test run leaves no node behind
+        command += [str(binary), "--host", "127.0.0.1", "--port", str(self.port), *FLAGS]
         command += ["--gas-price", "0", "--mnemonic", MNEMONIC, "--silent"]
         environment = {**os.environ, "NO_PROXY": "127.0.0.1"}
         self._process = subprocess.Popen(command, env=environment)
