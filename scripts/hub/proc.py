@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 
 PROC = Path("/proc")
 LISTEN = "0A"
-_STATE, _START_TIME = 0, 19  # fields of /proc/PID/stat after the command's closing parenthesis
+PR_SET_CHILD_SUBREAPER = 36
+_STATE, _PARENT, _START_TIME = 0, 1, 19  # fields of /proc/PID/stat after the command's closing parenthesis
 
 
 def _fields(pid: int) -> list[str]:
@@ -26,6 +28,22 @@ def start_time(pid: int) -> int:
 def is_alive(pid: int, began: int) -> bool:
     """Whether exactly that process still runs (a reused pid has another start time)."""
     return pid > 0 and began > 0 and start_time(pid) == began
+
+
+def children(pid: int) -> list[int]:
+    """The processes whose parent the process is now, adopted ones included."""
+    found = []
+    for entry in PROC.iterdir():
+        if entry.name.isdigit():
+            fields = _fields(int(entry.name))
+            if fields and int(fields[_PARENT]) == pid:
+                found.append(int(entry.name))
+    return found
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent dies, so that none of them can get lost."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def command_line(pid: int) -> str:

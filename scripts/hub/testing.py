@@ -9,10 +9,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from scripts.hub import instance, ports, postgres, redis
+from scripts.hub import instance, ports, postgres, proc, redis
 from scripts.hub.config import HUB_FOLDER, PORT_VARIABLES, ROOT, Config, base_environment
 from scripts.hub.errors import HubError, StopRequested
 from scripts.hub.progress import Progress
@@ -36,6 +37,7 @@ def run(config: Config, arguments: list[str]) -> int:
     own = replace(config, folder=folder, ports=numbers, database_url="", redis_url="", node_url="", test=True)
     progress = Progress(sys.stderr)
     supervisor = Supervisor(own.logs, progress.say)
+    proc.adopt_orphans()
 
     def request_stop(_number: int, _frame: object) -> None:
         supervisor.stop_requested = True
@@ -105,10 +107,28 @@ def _run(command: list[str], environment: dict[str, str], supervisor: Supervisor
                 process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
+        _end_orphans(supervisor)
 
 
 def _sleep(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(0.2)
     except subprocess.TimeoutExpired:
-        os.sched_yield()
+        return
+
+
+def _end_orphans(supervisor: Supervisor, seconds: float = 60.0) -> None:
+    """End what a crashed test run left behind: every child that is not one of the services."""
+    services = {slot.child.pid for slot in supervisor.slots.values() if slot.child}
+    deadline = time.monotonic() + seconds
+    asked: set[int] = set()
+    while orphans := set(proc.children(os.getpid())) - services:
+        late = time.monotonic() > deadline
+        for pid in orphans:
+            with suppress(OSError):
+                if late or pid not in asked:
+                    os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)
+                os.waitpid(pid, os.WNOHANG)
+        asked |= orphans
+        time.sleep(0.05)
