@@ -23,9 +23,9 @@ from ledger.models import (
     Withdrawal,
     WithdrawalRequest,
 )
+from ledger.proofs import active_state_checksum
 from nocust.addresses import to_checksum
 from nocust.encoding import ZERO_HASH
-from nocust.messages import active_state_hash
 
 if TYPE_CHECKING:
     from auditor.selectors import WalletHistory
@@ -139,7 +139,7 @@ def proof(found: Proof) -> Object:
         "membership_chain": _hashes(found.membership),
         "values": _amounts(found.path.values),
         "trail": allotment.wallet.trail_identifier,
-        "active_state_checksum": hex0x(active_state_checksum(found)),
+        "active_state_checksum": hex0x(active_state_checksum(settings.HUB_LQD_CONTRACT_ADDRESS, found)),
         "active_state": (
             None if allotment.active_state is None else concise_active_state(allotment.active_state)
         ),
@@ -147,24 +147,6 @@ def proof(found: Proof) -> Object:
         "passive_amount": str(allotment.passive_amount),
         "passive_marker": str(allotment.passive_marker),
     }
-
-
-def active_state_checksum(found: Proof) -> bytes:
-    """The signed hash of the last active state of the eon before the allotment's, zero when there is none."""
-    allotment = found.allotment
-    state = allotment.active_state
-    if state is None:
-        return ZERO_HASH
-    return active_state_hash(
-        settings.HUB_LQD_CONTRACT_ADDRESS,
-        allotment.wallet.token.address,
-        allotment.wallet.address,
-        allotment.wallet.trail_identifier,
-        allotment.eon_number - 1,
-        state.tx_set_hash,
-        state.updated_spendings,
-        state.updated_gains,
-    )
 
 
 def _receipt(

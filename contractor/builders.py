@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
+from django.db import transaction
 
 from contractor.alarms import raise_alarm
-from contractor.interface import Contract
+from contractor.answers import UnanswerableError, answer
+from contractor.interface import ChallengeKind, Contract
 from contractor.models import EthereumTransaction
-from ledger.models import DelegatedWithdrawal, WithdrawalRequest
+from contractor.slashing import overdraft
+from ledger.models import Challenge, DelegatedWithdrawal, RootCommitment, Wallet, WithdrawalRequest
+from nocust.errors import NocustError
+
+logger = logging.getLogger(__name__)
 
 Arguments = dict[str, Any]
 
@@ -23,12 +30,17 @@ class SupersededError(Exception):
     """The call is not needed any more."""
 
 
+class RefusedError(Exception):
+    """The call would be refused as things are; ask again later, and tell somebody if that lasts."""
+
+
 class ImpossibleError(Exception):
     """The call can never succeed any more."""
 
 
 def build(contract: Contract, row: EthereumTransaction) -> bytes:
-    """The data to send to the contract. Raises NotYetError, SupersededError, ImpossibleError and ChainErrors."""
+    """The data to send to the contract. Raises NotYetError, SupersededError, RefusedError, ImpossibleError
+    and ChainErrors."""
     return BUILDERS[row.kind](contract, row.arguments)
 
 
@@ -85,16 +97,56 @@ def _request_delegated_withdrawal(contract: Contract, arguments: Arguments) -> b
     )
 
 
+def _answer_challenge(contract: Contract, arguments: Arguments) -> bytes:
+    row = Challenge.objects.get(pk=arguments["challenge"])
+    if row.by_sender is None:
+        raise NotYetError("the contract's record was not read yet")
+    entry = contract.challenge(row.token, row.sender, row.recipient, row.by_sender)
+    if not row.rebuted and contract.node.head().number >= row.deadline:
+        raise ImpossibleError(f"the last block for the answer, {row.deadline}, is over")
+    if entry.kind == ChallengeKind.NONE or entry.open_block != row.block:
+        raise SupersededError("it is answered already")
+    eon = entry.initial_eon + 1
+    made = RootCommitment.objects.filter(eon_number=eon).values_list("merkle_root", flat=True).first()
+    submitted = contract.checkpoint(eon)
+    if made is None or submitted is None:
+        raise NotYetError(f"checkpoint {eon}, which answers it, is not on chain yet")
+    if submitted != made:
+        raise RefusedError(f"the contract holds another checkpoint {eon} than this ledger")
+    try:
+        with transaction.atomic():
+            return answer(contract, row, entry)
+    except UnanswerableError as error:
+        raise RefusedError(f"there is no answer: {error}") from error
+    except (NocustError, LookupError, ValueError, ArithmeticError) as error:
+        logger.exception("%s could not be answered", row.pk)
+        raise RefusedError(f"the answer fails: {type(error).__name__}: {error}") from error
+
+
 def _slash_withdrawal(contract: Contract, arguments: Arguments) -> bytes:
+    """With the marker that cancels most easily, while the requests can be cancelled without harm."""
     eon, oldest = contract.current_eon(), arguments["oldest_eon"]
-    if oldest < eon - 1 or (oldest == eon - 1 and contract.checkpoint(eon) is not None):
-        raise ImpossibleError("it is too late to cancel the requests: a checkpoint counts on them")
+    submitted = contract.checkpoint(eon) is not None
+    if oldest < eon - 1:
+        raise ImpossibleError("the checkpoints that count on the requests are on chain")
+    if oldest == eon - 1 and (submitted or RootCommitment.objects.filter(eon_number=eon).exists()):
+        raise ImpossibleError(f"checkpoint {eon} counts on the requests")
+    if oldest == eon and not submitted:
+        raise NotYetError(
+            f"before checkpoint {eon} is on chain, requests that it counts on would be cancelled too"
+        )
+    wallet = Wallet.objects.select_related("token").get(pk=arguments["wallet"])
+    case = overdraft(wallet, eon)
+    if case is None:
+        raise SupersededError("the wallet covers its requests by now")
+    if case.marker is None:
+        raise ImpossibleError(case.explanation)
     return contract.slash_withdrawal(
-        bytes.fromhex(arguments["token"]),
-        bytes.fromhex(arguments["holder"]),
-        arguments["marker_eon"],
-        int(arguments["amount"]),
-        bytes.fromhex(arguments["signature"]),
+        wallet.token.address,
+        wallet.address,
+        case.marker.eon_number,
+        case.marker.amount,
+        case.marker.signature,
     )
 
 
@@ -104,9 +156,10 @@ BUILDERS: dict[str, Callable[[Contract, Arguments], bytes]] = {
     "confirmWithdrawal": _confirm_withdrawal,
     "requestDelegatedWithdrawal": _request_delegated_withdrawal,
     "slashWithdrawal": _slash_withdrawal,
+    "answerChallenge": _answer_challenge,
 }
 
-REBUILT = {"submitCheckpoint"}
+REBUILT = {"submitCheckpoint", "answerChallenge"}
 """Kinds that are built and sent again when the contract reverted them: a newer state may accept them."""
 
 

@@ -323,6 +323,7 @@ def _challenges(batch: Batch, group: Sequence[events.ChallengeIssued]) -> None:
             recipient=event.recipient,
             eon_number=batch.eon(event),
             amount=0,
+            deadline=batch.parameters.last_answer_block(event.place.block),
         )
         for event in group
     )
@@ -330,15 +331,25 @@ def _challenges(batch: Batch, group: Sequence[events.ChallengeIssued]) -> None:
         raise_alarm(
             "challenge",
             f"{to_checksum(event.sender)} and {to_checksum(event.recipient)} in {to_checksum(event.token)}, issued"
-            f" in block {event.place.block}",
+            f" in block {event.place.block}, to be answered by block"
+            f" {batch.parameters.last_answer_block(event.place.block)}",
         )
 
 
 def _answers(batch: Batch, group: Sequence[events.ChallengeAnswered]) -> None:
+    """The event does not say which of two challenges about one transfer was answered; then the contract's records
+    are asked (`contractor.disputes`)."""
     for event in group:
-        Challenge.objects.filter(
-            token=event.token, sender=event.sender, recipient=event.recipient, rebuted=False
-        ).update(rebuted=True)
+        open_ones = Challenge.objects.filter(
+            token=event.token,
+            sender=event.sender,
+            recipient=event.recipient,
+            rebuted=False,
+            block__lte=event.place.block,
+        )
+        keys = list(open_ones.values_list("pk", flat=True))
+        if len(keys) == 1:
+            open_ones.update(rebuted=True)
 
 
 def _recoveries(batch: Batch, group: Sequence[events.FundsRecovered]) -> None:

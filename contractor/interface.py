@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +13,11 @@ from contractor import events
 from contractor.errors import NodeError, RevertedError
 from contractor.events import ContractEvent, Place
 from contractor.node import Node, RawLog
+from ledger.deliveries import Delivery
+from ledger.models import Transfer
+from ledger.proofs import Proof, active_state_checksum
 from nocust.addresses import parse_address, to_checksum
+from nocust.encoding import ZERO_HASH, u256
 
 CONTRACT = "NOCUSTCommitChain"
 Arguments = list[Any]
@@ -43,6 +48,28 @@ class ServerState:
     submitted_this_eon: bool
     missed_submission: bool
     live_challenges: int
+
+
+class ChallengeKind(IntEnum):
+    """What a challenge is about, by the contract's numbers; `NONE` when the record is empty."""
+
+    NONE = 0
+    STATE_UPDATE = 1
+    DELIVERY = 2
+    SWAP = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengeEntry:
+    """A challenge as the contract records it: the block it was opened in, the eon it is about, and the trail of
+    the wallet whose leaf answers it. A delivery has the transfer's amount and tag, the others have 0 there."""
+
+    kind: ChallengeKind
+    open_block: int
+    initial_eon: int
+    amount: int
+    tag: int
+    trail: int
 
 
 def _token_holder_amount(kind: Callable[..., ContractEvent]) -> Callable[[Place, Arguments], ContractEvent]:
@@ -152,6 +179,18 @@ class Contract:
         function = self._web3.functions["confirmWithdrawal"](to_checksum(token), to_checksum(holder))
         return int(self.node.call(function, sender=sender))
 
+    def challenge(
+        self, token: bytes, sender: bytes, recipient: bytes, by_sender: bool, block: int | None = None
+    ) -> ChallengeEntry:
+        """The record of challenges that the sender, or else the recipient, opens; at the head or at `block`."""
+        parties = (to_checksum(token), to_checksum(sender), to_checksum(recipient))
+        kind, opened, eon, _, _, _, amount, tag, trail = self._view(
+            "getChallengeOf", *parties, by_sender, block=block
+        )
+        if kind != ChallengeKind.DELIVERY:
+            amount = tag = 0
+        return ChallengeEntry(ChallengeKind(kind), opened, eon, amount, tag, trail)
+
     # ---- calls -----------------------------------------------------------------------------------------------
 
     def _data(self, name: str, *arguments: object) -> bytes:
@@ -197,6 +236,50 @@ class Contract:
             v,
         )
 
+    def answer_state_update(self, proof: Proof) -> bytes:
+        """The issuer's leaf in the checkpoint after the challenged eon, with the state that it commits to."""
+        allotment, state = proof.allotment, proof.allotment.active_state
+        wallet = _split(bytes(65) if state is None else state.wallet_signature)
+        operator = _split(bytes(65) if state is None else state.operator_signature)
+        return self._data(
+            "answerStateUpdateChallenge",
+            to_checksum(allotment.wallet.token.address),
+            to_checksum(allotment.wallet.address),
+            *_chains(proof),
+            [
+                [allotment.left, allotment.right],
+                [0, 0] if state is None else [state.updated_spendings, state.updated_gains],
+                [allotment.passive_amount, allotment.passive_marker],
+            ],
+            [
+                *wallet[:2],
+                *operator[:2],
+                ZERO_HASH if state is None else state.tx_set_hash,
+                allotment.passive_checksum or ZERO_HASH,
+            ],
+            [wallet[2], operator[2]],
+        )
+
+    def answer_delivery(self, transfer: Transfer, delivery: Delivery) -> bytes:
+        """The recipient's leaf in the checkpoint after the transfer's eon, and the transfer's place in the passive
+        tree that it commits to."""
+        proof = delivery.recipient
+        allotment = proof.allotment
+        return self._data(
+            "answerTransferDeliveryChallengeWithProofOfPassiveStateUpdate",
+            to_checksum(allotment.wallet.token.address),
+            [to_checksum(transfer.wallet.address), to_checksum(allotment.wallet.address)],
+            delivery.index,
+            *_chains(proof),
+            [
+                [allotment.left, allotment.right],
+                [allotment.passive_amount, allotment.passive_marker],
+                [transfer.position, transfer.nonce],
+            ],
+            [active_state_checksum(self.address, proof), allotment.passive_checksum or ZERO_HASH],
+            [*delivery.path.hashes, *(u256(value) for value in delivery.path.values)],
+        )
+
     # ---- events ----------------------------------------------------------------------------------------------
 
     @cached_property
@@ -228,6 +311,11 @@ class Contract:
             return DECODERS[name](place, [arguments[entry["name"]] for entry in abi["inputs"]])
         except (Web3Exception, ValueError, KeyError, TypeError) as error:
             raise NodeError(f"a log of block {log.block} is no {name} event: {error}") from error
+
+
+def _chains(proof: Proof) -> tuple[list[bytes], list[bytes], list[int]]:
+    """A leaf's path to the checkpoint as calls take it: allotment chain, membership chain, values."""
+    return list(proof.path.hashes), list(proof.membership), list(proof.path.values)
 
 
 def _split(signature: bytes) -> tuple[bytes, bytes, int]:

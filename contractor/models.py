@@ -42,6 +42,12 @@ class ContractParameters(models.Model):
         early = self.era_of(block) < self.extended_blocks_per_epoch
         return self.eon_of(block) - 2 - early
 
+    def last_answer_block(self, block: int) -> int:
+        """The last block in which the contract takes the answer to a challenge opened at `block`: fewer than
+        `blocks_per_epoch` blocks later, which never reaches beyond the first epoch of the next eon
+        (`spec/contract.md` §1)."""
+        return block + self.blocks_per_epoch - 1
+
 
 class ContractState(models.Model):
     """A block the hub has seen. Unconfirmed ones are replaced when the chain reorganises; old ones are deleted.

@@ -15,7 +15,15 @@ from django.db.models import Max
 from django.utils import timezone
 
 from contractor.alarms import raise_alarm
-from contractor.builders import REBUILT, ImpossibleError, NotYetError, SupersededError, build, give_up
+from contractor.builders import (
+    REBUILT,
+    ImpossibleError,
+    NotYetError,
+    RefusedError,
+    SupersededError,
+    build,
+    give_up,
+)
 from contractor.chain import chain
 from contractor.errors import NodeRefusedError, RevertedError
 from contractor.headers import Header
@@ -202,7 +210,7 @@ def _submit_row(contract: Contract, row: EthereumTransaction, head: Header) -> b
     except ImpossibleError as error:
         _end(row, State.FAILED, str(error))
         return True
-    except (RevertedError, NodeRefusedError) as error:
+    except (RevertedError, NodeRefusedError, RefusedError) as error:
         _refused(row, str(error))
         return False
     gas = min(int(estimate * GAS_MARGIN), GAS_LIMIT)

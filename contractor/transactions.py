@@ -12,15 +12,15 @@ from contractor.models import EthereumTransaction
 PRIORITY = {
     "submitCheckpoint": 0,
     "slashWithdrawal": 1,
-    "registerERC20": 2,
-    "requestDelegatedWithdrawal": 3,
-    "confirmWithdrawal": 4,
+    "answerChallenge": 2,
+    "registerERC20": 3,
+    "requestDelegatedWithdrawal": 4,
+    "confirmWithdrawal": 5,
 }
 """The kinds of transaction and which goes first; within a kind, what was queued first. Arguments:
 
-submitCheckpoint: eon, root (64 hexadecimal digits). slashWithdrawal: token, holder (40 hexadecimal digits), eon,
-oldest_eon (of the requests that can be cancelled), marker_eon, amount (decimal text), signature (130 hexadecimal
-digits). registerERC20: token.
+submitCheckpoint: eon, root (64 hexadecimal digits). slashWithdrawal: wallet (row id), oldest_eon (of the requests
+that have to be cancelled). answerChallenge: challenge (row id). registerERC20: token (40 hexadecimal digits).
 requestDelegatedWithdrawal: delegated_withdrawal (row id). confirmWithdrawal: token, holder, newest_request (row
 id).
 """

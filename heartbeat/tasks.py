@@ -21,25 +21,30 @@ def heartbeat_chain() -> int:
 
 @shared_task
 def heartbeat_verifier() -> int:
-    """Have mature withdrawals paid, and send and watch the operator's transactions. Transactions moved."""
-    from contractor import sender, withdrawals
+    """Have challenges answered and mature withdrawals paid, and send and watch the operator's transactions.
+    Transactions moved."""
+    from contractor import disputes, sender, withdrawals
 
     return beat.run(
         "verifier",
-        {"pay withdrawals": withdrawals.confirm_due_withdrawals, "send transactions": sender.step},
+        {
+            "answer challenges": disputes.step,
+            "pay withdrawals": withdrawals.confirm_due_withdrawals,
+            "send transactions": sender.step,
+        },
     )
 
 
 @shared_task
 def heartbeat_accounting() -> int:
     """Make the checkpoint as soon as it is due, and have overdrawn withdrawals cancelled. Items made."""
-    from contractor import checkpoints, withdrawals
+    from contractor import checkpoints, slashing
 
     return beat.run(
         "accounting",
         {
             "make checkpoints": checkpoints.create_due_checkpoint,
-            "cancel withdrawals": withdrawals.slash_overdrawn,
+            "cancel withdrawals": slashing.slash_overdrawn,
         },
     )
 

@@ -12,6 +12,7 @@ from ledger.sql import Row, fetch
 from nocust.balances import balance_padding_leaf
 from nocust.encoding import ZERO_HASH
 from nocust.interval import IntervalProof, padding_nodes, proof_from_levels, tree_height
+from nocust.messages import active_state_hash
 
 Node = tuple[int, int, int]
 """(token commitment id, level, index in the level)."""
@@ -31,6 +32,24 @@ class Proof:
 
 ProofKey = tuple[int, int]
 """(wallet id, eon)."""
+
+
+def active_state_checksum(contract: bytes, proof: Proof) -> bytes:
+    """The signed hash of the last active state of the eon before the allotment's, zero when there is none."""
+    allotment = proof.allotment
+    state = allotment.active_state
+    if state is None:
+        return ZERO_HASH
+    return active_state_hash(
+        contract,
+        allotment.wallet.token.address,
+        allotment.wallet.address,
+        allotment.wallet.trail_identifier,
+        allotment.eon_number - 1,
+        state.tx_set_hash,
+        state.updated_spendings,
+        state.updated_gains,
+    )
 
 
 def proofs(keys: Iterable[ProofKey]) -> dict[ProofKey, Proof]:

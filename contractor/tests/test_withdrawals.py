@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from auditor import render
-from contractor import sender, withdrawals
+from contractor import sender, slashing, withdrawals
 from contractor.models import EthereumTransaction
 from contractor.tests.conftest import BLOCKS_PER_EON, DevelopmentNode, Hub
 from contractor.transactions import queue
@@ -67,7 +67,7 @@ def deposited(hub: Hub, signer: Signer, amount: int) -> Wallet:
 def beat(hub: Hub) -> None:
     hub.beat()
     withdrawals.confirm_due_withdrawals()
-    withdrawals.slash_overdrawn()
+    slashing.slash_overdrawn()
     sender.step()
 
 
@@ -235,15 +235,7 @@ def test_a_cancellation_that_the_contract_refuses_delays_no_checkpoint(hub: Hub,
     with transaction.atomic():
         queue(
             "slashWithdrawal",
-            {
-                "token": wallet.token.address.hex(),
-                "holder": alice.address.hex(),
-                "eon": 1,
-                "oldest_eon": 1,
-                "marker_eon": 1,
-                "amount": "0",
-                "signature": "00" * 65,
-            },
+            {"wallet": wallet.pk, "oldest_eon": 1},
             tag="slash/refused",
         )
     beat(hub)

@@ -88,16 +88,23 @@ class Withdrawal(BlockchainTransaction):
 
 class Challenge(BlockchainTransaction):
     """A dispute opened on chain in `eon_number`, about the state of the eon before; `rebuted` once the answer is
-    confirmed. The amount is 0."""
+    confirmed. The amount is 0. About a transfer, its sender and its recipient may each open one."""
 
     token = AddressField(help_text="The token, or a pair's conduit (spec/crypto.md §7.5).")
     sender = AddressField()
     recipient = AddressField()
+    by_sender = models.BooleanField(
+        null=True, help_text="Whether the transfer's sender opened it; null until the contract's record was read."
+    )
+    deadline = models.BigIntegerField(help_text="The last block that may hold the answer.")
     rebuted = models.BooleanField(default=False)
 
     class Meta:
         ordering = ["id"]
         constraints = [models.UniqueConstraint(fields=["txid", "log_index"], name="challenge_event")]
+        indexes = [
+            models.Index(fields=["eon_number"], name="challenge_open", condition=models.Q(rebuted=False))
+        ]
 
 
 class DelegatedWithdrawal(models.Model):

@@ -1,0 +1,142 @@
+"""Winning the challenges that the hub is right in, without anybody's help.
+
+Each open challenge has a transaction in the queue, whose call is derived when it is sent (`contractor.builders`).
+It is won once the contract's record, read as deep in the chain as the confirmations, is empty: an answer that is on
+its way or mined in the newest blocks proves nothing yet. A record that is still live although its answer was mined,
+since a challenge of the other party about the same transfer took it, gets another one.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from django.conf import settings
+from django.db import transaction
+
+from contractor.alarms import raise_alarm
+from contractor.chain import chain
+from contractor.errors import ChainError
+from contractor.interface import ChallengeEntry, ChallengeKind, Contract
+from contractor.models import ContractParameters, EthereumTransaction
+from contractor.transactions import queue
+from ledger.models import ChainStatus, Challenge
+from nocust.addresses import to_checksum
+
+logger = logging.getLogger(__name__)
+
+State = EthereumTransaction.State
+
+
+def step() -> int:
+    """Look after every open challenge: have it answered, note that it is won, tell when it is at risk or lost.
+    Returns how many answers were queued. Raises NodeError when the node does not answer."""
+    status, parameters = ChainStatus.objects.first(), ContractParameters.objects.first()
+    if status is None or parameters is None or status.halted:
+        return 0
+    rows = open_challenges(status)
+    if not rows:
+        return 0
+    contract = chain()
+    head = contract.node.head().number
+    return sum(_look_after(contract, parameters, row, head) for row in rows)
+
+
+def open_challenges(status: ChainStatus) -> list[Challenge]:
+    """Those that are neither won nor so old that the eon after them decided."""
+    return list(Challenge.objects.filter(rebuted=False, eon_number__gte=status.eon - 1).order_by("id"))
+
+
+def answers(challenge: Challenge) -> list[EthereumTransaction]:
+    """The transactions that answer a challenge, oldest first: one, unless the first answered another."""
+    tags = f"answer/{challenge.pk}/"
+    return list(EthereumTransaction.objects.filter(tag__startswith=tags).order_by("id"))
+
+
+def describe(challenge: Challenge) -> str:
+    """A challenge in words for the operator."""
+    token, sender, recipient = (
+        to_checksum(address) for address in (challenge.token, challenge.sender, challenge.recipient)
+    )
+    parties = sender if sender == recipient else f"{sender} to {recipient}"
+    return f"challenge {challenge.pk} (block {challenge.block}, {parties} in {token})"
+
+
+def _look_after(contract: Contract, parameters: ContractParameters, row: Challenge, head: int) -> bool:
+    """Whether an answer was queued. No challenge's trouble reaches another one."""
+    try:
+        with transaction.atomic():
+            queued = _settle_or_answer(contract, row, head)
+    except ChainError:
+        raise
+    except Exception as error:
+        logger.exception("%s", describe(row))
+        raise_alarm("challenge unanswerable", f"{describe(row)}: {type(error).__name__}: {error}")
+        queued = False
+    _warn(parameters, row, head)
+    return queued
+
+
+def _settle_or_answer(contract: Contract, row: Challenge, head: int) -> bool:
+    sent = answers(row)
+    if any(one.state in (State.QUEUED, State.SENT) for one in sent):
+        return False
+    deep = head - settings.HUB_LQD_CONTRACT_CONFIRMATIONS
+    if deep < row.block:
+        return False
+    entry = _entry(contract, row, deep)
+    if entry is None:
+        row.rebuted = True
+        row.save(update_fields=["rebuted"])
+        logger.info("%s is won", describe(row))
+        return False
+    if entry.kind == ChallengeKind.SWAP:
+        raise_alarm("challenge unanswerable", f"{describe(row)}: about a swap, which is not answerable yet")
+        return False
+    if head >= row.deadline or _entry(contract, row, None) is None:
+        return False
+    queue("answerChallenge", {"challenge": row.pk}, tag=f"answer/{row.pk}/{len(sent) + 1}")
+    return True
+
+
+def _entry(contract: Contract, row: Challenge, block: int | None) -> ChallengeEntry | None:
+    """The contract's live record of the challenge at a block, or None. The first look finds out who opened it: of
+    two opened in one block, each row takes one."""
+    sides = [row.by_sender] if row.by_sender is not None else [False, True]
+    if row.sender == row.recipient:
+        sides = [False]
+    taken = Challenge.objects.filter(
+        token=row.token, sender=row.sender, recipient=row.recipient, block=row.block, by_sender__isnull=False
+    ).exclude(pk=row.pk)
+    others = set(taken.values_list("by_sender", flat=True))
+    for by_sender in sides:
+        if by_sender in others:
+            continue
+        entry = contract.challenge(row.token, row.sender, row.recipient, by_sender, block)
+        if entry.kind != ChallengeKind.NONE and entry.open_block == row.block:
+            if row.by_sender is None:
+                row.by_sender = by_sender
+                row.save(update_fields=["by_sender"])
+            return entry
+    return None
+
+
+def _warn(parameters: ContractParameters, row: Challenge, head: int) -> None:
+    """Tell while somebody can still do something, and when nobody can any more."""
+    if row.rebuted:
+        return
+    left = row.deadline - head
+    if left > risk_blocks(parameters):
+        return
+    newest = answers(row)[-1:]
+    if any(one.attempts.filter(mined__isnull=False, succeeded=True).exists() for one in newest):
+        return
+    note = "".join(f": {one.note}" for one in newest if one.note)
+    if left > 0:
+        raise_alarm("challenge at risk", f"{describe(row)} must be answered by block {row.deadline}{note}")
+    else:
+        raise_alarm("challenge lost", f"{describe(row)} was not answered by block {row.deadline}{note}")
+
+
+def risk_blocks(parameters: ContractParameters) -> int:
+    """Blocks before the deadline from which an unanswered challenge is at risk."""
+    return settings.HUB_CHALLENGE_RISK_BLOCKS or parameters.blocks_per_epoch // 3

@@ -1,0 +1,162 @@
+"""Cancelling withdrawals that take more than there is (`spec/contract.md` §4).
+
+The contract pays requests against allotments that do not know the newest transfers, so an owner can spend and
+withdraw the same money. With each transfer it signed a balance marker, what it leaves itself; the contract cancels
+requests that exceed a marker. It cancels those of the eon before only until the latest eon's checkpoint, which
+counts on them, is submitted; then they stand.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from contractor.alarms import raise_alarm
+from contractor.models import EthereumTransaction
+from contractor.transactions import queue
+from ledger.accounts_sql import load_accounts
+from ledger.directory import owner_of
+from ledger.models import (
+    ChainStatus,
+    MinimumAvailableBalance,
+    RootCommitment,
+    Wallet,
+    WithdrawalRequest,
+)
+from nocust.addresses import to_checksum
+
+PATIENCE = 3
+"""Refusals of a cancellation after which nobody waits for it any more."""
+MARKER_EONS = 3
+"""A marker cancels requests up to this many eons, its own included."""
+
+State = EthereumTransaction.State
+
+
+@dataclass(frozen=True, slots=True)
+class Overdraft:
+    """A wallet below zero: by how much, since which of the eons whose ledger is open, and the marker that lets the
+    contract cancel its requests; or why they cannot be cancelled."""
+
+    wallet: Wallet
+    missing: int
+    oldest_eon: int
+    newest_request: int
+    marker: MinimumAvailableBalance | None
+    explanation: str = ""
+
+
+def slash_overdrawn() -> int:
+    """Queue the cancellation of requests that take more than their wallets have left. Returns how many were queued.
+    Those that cannot be cancelled raise an alarm."""
+    status = ChainStatus.objects.first()
+    if status is None or status.halted:
+        return 0
+    wanted: dict[str, dict[str, int]] = {}
+    for case in overdrafts(status.eon):
+        if case.marker is None:
+            raise_alarm("overdraft", case.explanation)
+            continue
+        tag = f"slash/{case.wallet.pk}/{status.eon}/{case.newest_request}"
+        wanted[tag] = {"wallet": case.wallet.pk, "oldest_eon": case.oldest_eon}
+    known = set(EthereumTransaction.objects.filter(tag__in=list(wanted)).values_list("tag", flat=True))
+    with transaction.atomic():
+        for tag in wanted.keys() - known:
+            queue("slashWithdrawal", wanted[tag], tag=tag)
+    return len(wanted.keys() - known)
+
+
+def overdraft(wallet: Wallet, eon: int) -> Overdraft | None:
+    """The wallet's overdraft while the chain is in `eon`, or None."""
+    return next((case for case in overdrafts(eon) if case.wallet.pk == wallet.pk), None)
+
+
+def overdrafts(eon: int) -> list[Overdraft]:
+    """The wallets with requests of the eon or the one before that stand below zero in an eon that is not closed."""
+    requests: dict[int, list[WithdrawalRequest]] = defaultdict(list)
+    standing = WithdrawalRequest.objects.filter(
+        slashed=False, withdrawal__isnull=True, wallet__isnull=False, eon_number__in=[eon - 1, eon]
+    )
+    for request in standing.order_by("id"):
+        assert request.wallet_id is not None
+        requests[request.wallet_id].append(request)
+    if not requests:
+        return []
+    closed = RootCommitment.objects.filter(eon_number=eon).exists()
+    wallets = Wallet.objects.filter(pk__in=list(requests)).select_related("token").order_by("id")
+    accounts = load_accounts({row.pk: owner_of(row) for row in wallets}, [eon - 1, eon])
+    found = []
+    for wallet in wallets:
+        before, now = (accounts[wallet.pk, number].available for number in (eon - 1, eon))
+        if not closed and before < 0:
+            found.append(_case(wallet, -before, eon - 1, eon, requests[wallet.pk]))
+        elif now < 0:
+            found.append(_case(wallet, -now, eon, eon, requests[wallet.pk]))
+    return found
+
+
+def _case(
+    wallet: Wallet, missing: int, oldest: int, eon: int, requests: Sequence[WithdrawalRequest]
+) -> Overdraft:
+    requested = sum(request.amount for request in requests)
+    marker = smallest_marker(wallet, eon)
+    explanation = ""
+    if not any(request.eon_number >= oldest for request in requests):
+        explanation = "a checkpoint counts on its requests already"
+    elif marker is None:
+        explanation = f"it signed no balance marker in the last {MARKER_EONS} eons"
+    elif marker.amount >= requested:
+        explanation = (
+            f"its smallest marker leaves it {marker.amount}, not less than the {requested} it requested in this eon"
+            " and the one before"
+        )
+    if explanation:
+        marker = None
+        explanation = (
+            f"{to_checksum(wallet.address)} withdraws {missing} of {to_checksum(wallet.token.address)} more than it"
+            f" has, and the contract will not cancel that: {explanation}. The contract lacks {missing} until it is"
+            " sent there without a deposit"
+        )
+    return Overdraft(wallet, missing, oldest, requests[-1].pk, marker, explanation)
+
+
+def smallest_marker(wallet: Wallet, eon: int) -> MinimumAvailableBalance | None:
+    """Of the owner's markers that the contract takes in `eon`, the one that cancels most easily."""
+    markers = MinimumAvailableBalance.objects.filter(
+        wallet=wallet, eon_number__gt=eon - MARKER_EONS, eon_number__lte=eon
+    )
+    return markers.order_by("amount", "-eon_number").first()
+
+
+# ---- the checkpoint waits ---------------------------------------------------------------------------------------
+
+
+def awaits_cancellation(eon: int) -> bool:
+    """Whether cancellations of requests of `eon` should take effect before its ledger is closed. Those that the
+    contract keeps refusing are not waited for."""
+    waiting = _cancellations(eon).filter(state=State.QUEUED, refusals__lt=PATIENCE)
+    return waiting.exists() or is_cancelling(eon)
+
+
+def is_cancelling(eon: int) -> bool:
+    """Whether a cancellation of requests of `eon` is on its way. It has to end before the ledger of the eon is
+    closed: the checkpoint, which is sent after it, would count on requests that are gone."""
+    return _cancellations(eon).filter(state=State.SENT).exists()
+
+
+def give_up_cancelling(eon: int) -> int:
+    """End the cancellations that were not sent yet, so that none contradicts the checkpoint that the caller's
+    transaction makes. Returns how many."""
+    return (
+        _cancellations(eon)
+        .filter(state=State.QUEUED)
+        .update(state=State.FAILED, note=f"the checkpoint of eon {eon + 1} is made without it")
+    )
+
+
+def _cancellations(eon: int) -> QuerySet[EthereumTransaction]:
+    return EthereumTransaction.objects.filter(kind="slashWithdrawal", arguments__oldest_eon__lte=eon)
