@@ -113,6 +113,12 @@ class Book:
         ]
         return self.allotted[eon]
 
+    def overdrawn(self, eon: int, wallet: int) -> bool:
+        """Whether the wallet asked for more than it has: now, or when the eon before ended, as long as that can be
+        put right."""
+        ended = self.allotted[eon - 1][wallet] + self.eons[eon - 1].change(wallet)
+        return self.available(eon, wallet) < 0 or (eon not in self.allotted and ended < 0)
+
     def available(self, eon: int, wallet: int) -> int:
         """What the wallet may still spend in `eon`, by all that is known; below zero if it asked for too much."""
         return (

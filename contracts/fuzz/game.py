@@ -27,7 +27,7 @@ def play(chain: Chain, seed: int) -> tuple[str, int]:
             eon = board.eon
             operators.prepare_own_request(board)
             board.skip_to(eon + 1, 0)
-            _settle(board)
+            _settle(board, 0)
         if ending in {"theft", "own request"}:
             operators.crooked_eon(board)
             board.skip_to(board.eon + 1, EPOCH + 1)
@@ -50,11 +50,11 @@ def _honest_part(board: Board) -> None:
     _settle(board)
 
 
-def _settle(board: Board) -> None:
-    """What an honest operator still has to do about the eon before."""
+def _settle(board: Board, spared: int | None = None) -> None:
+    """What an operator still has to do about the eon before."""
     if board.open:
         board.mine([operators.honest_answer(board, challenge) for challenge in board.open])
-    if cancelling := operators.slashes(board):
+    if cancelling := operators.slashes(board, spared):
         board.mine(cancelling)
 
 

@@ -30,14 +30,14 @@ def honest_eon(board: Board, end: int = BLOCKS_PER_EON) -> None:
         board.mine(block)
 
 
-def slashes(board: Board) -> list[Move]:
-    """Cancels the requests of wallets that asked for more than they have left."""
+def slashes(board: Board, spared: int | None = None) -> list[Move]:
+    """Cancels the requests of wallets that asked for more than they have left, one of them spared."""
     found: list[Move] = []
     eon = board.eon
     for token in TOKENS:
         book = board.books[token]
         for wallet in board.wallets():
-            if book.available(eon, wallet) < 0:
+            if wallet != spared and book.overdrawn(eon, wallet):
                 markers = {
                     at: book.eons[at].marker[wallet]
                     for at in range(max(eon - 2, 1), eon + 1)
