@@ -49,13 +49,18 @@ RECORDS: Final = {
 """Sections that hold nothing to recompute."""
 
 
+DEEPEST = 50
+"""Nesting of a file of vectors, at most."""
+
+
 def check_file(path: Path, out: TextIO) -> int:
     """Recompute the vectors of `path`, write a report to `out`, return the exit code.
 
     0 if all values agree, 1 at the first that does not, 2 if the file cannot be used.
     """
     try:
-        raw: Json = json.loads(path.read_bytes())
+        data = path.read_bytes()
+        raw: Json = json.loads(_shallow(data))
     except OSError as error:
         out.write(f"The file {path} cannot be read: {error.strerror}.\n")
         return UNREADABLE
@@ -68,6 +73,17 @@ def check_file(path: Path, out: TextIO) -> int:
         out.write(f"The file {path} is not a file of vectors: {reason}.\n")
         return UNREADABLE
     return check_vectors(raw, out)
+
+
+def _shallow(data: bytes) -> bytes:
+    """The document itself. Raises ValueError where brackets nest deeper than in any file of vectors, since the
+    parser would exhaust the stack on them."""
+    depth = 0
+    for token in re.finditer(rb'"(?:[^"\\]|\\.)*"|[][{}]', data):
+        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(token.group(), 0)
+        if depth > DEEPEST:
+            raise ValueError(f"brackets nest deeper than {DEEPEST}")
+    return data
 
 
 def check_vectors(raw: dict[str, Json], out: TextIO) -> int:
