@@ -33,6 +33,8 @@ def play(chain: Chain, seed: int) -> tuple[str, int]:
             board.skip_to(board.eon + 1, EPOCH + 1)
         elif ending == "late":
             operators.late_submission(board)
+        else:
+            operators.silent_eon(board, BLOCKS_PER_EON)
         if not board.mirror.punished(board.eon, board.era):
             board.skip_to(board.mirror.last + 2, board.rng.randint(0, 3))
         recovery.play(board)
