@@ -6,6 +6,7 @@ import json
 import logging
 from datetime import timedelta
 from threading import Lock
+from time import monotonic
 from urllib.request import urlopen
 
 from django.conf import settings
@@ -21,7 +22,11 @@ logger = logging.getLogger(__name__)
 REMEMBERED = 200_000
 """Addresses of which a process remembers an edition they signed; an edition signed stays signed."""
 
+REMEMBERED_SECONDS = 5.0
+"""How long a process goes by the latest edition it saw last where a window of days decides."""
+
 _signed: dict[bytes, int] = {}
+_latest: tuple[float, TOSConfig | None] = (-REMEMBERED_SECONDS, None)
 _lock = Lock()
 
 
@@ -46,6 +51,7 @@ def publish(privacy_policy_digest: str, terms_of_service_digest: str) -> TOSConf
         config.time = timezone.now()
         config.save(update_fields=["time"])
     if created or newest != config:
+        _forget_latest()
         logger.info("terms of service %s published", config)
     return config
 
@@ -67,6 +73,17 @@ def update_from_url() -> int:
 def latest() -> TOSConfig | None:
     """The edition published last."""
     return TOSConfig.objects.order_by("-time", "-id").first()
+
+
+def _recent() -> TOSConfig | None:
+    """The newest edition, or the one that was it seconds ago: every transfer asks."""
+    global _latest  # noqa: PLW0603  (one pair, replaced whole)
+    seen, config = _latest
+    now = monotonic()
+    if now - seen >= REMEMBERED_SECONDS:
+        config = latest()
+        _latest = (now, config)
+    return config
 
 
 def digest(config: TOSConfig) -> bytes:
@@ -93,7 +110,7 @@ def may_transact(address: bytes) -> bool:
     window to re-sign in. The operator may always, everybody may while nothing is published."""
     if address == settings.HUB_OWNER_ACCOUNT_ADDRESS:
         return True
-    config = latest()
+    config = _recent()
     if config is None or _signed.get(address) == config.pk:
         return True
     if has_signed(address, config):
@@ -108,6 +125,12 @@ def may_transact(address: bytes) -> bool:
 
 
 def clear() -> None:
-    """Forget who signed, for tests that undo their database."""
+    """Forget who signed what and what is the latest, for tests that undo their database."""
+    _forget_latest()
     with _lock:
         _signed.clear()
+
+
+def _forget_latest() -> None:
+    global _latest  # noqa: PLW0603  (one pair, replaced whole)
+    _latest = (-REMEMBERED_SECONDS, None)

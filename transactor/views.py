@@ -17,7 +17,12 @@ from operator_api.rest import JSONParser, refuse
 from operator_api.swagger import detail, refusals
 from tos.permissions import SignedTerms
 from transactor import services
-from transactor.serializers import DelegatedWithdrawalSerializer, TransferSerializer, verify_marker
+from transactor.serializers import (
+    DelegatedWithdrawalSerializer,
+    TransferSerializer,
+    read_transfer,
+    verify_marker,
+)
 
 
 class TransferView(APIView):
@@ -58,9 +63,7 @@ class TransferView(APIView):
     )
     def post(self, request: Request) -> Response:
         """Transfer an amount to another wallet of the same token. The answer is countersigned and durable."""
-        serializer = TransferSerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        command = serializer.command()
+        command = read_transfer(request.data)
         verify_marker(command)
         outcome = services.transfer(command)
         if isinstance(outcome, Refusal):

@@ -112,6 +112,7 @@ def test_who_may_transact(play: Play) -> None:
     newer = services.publish("cc" * 32, "dd" * 32)
     assert services.may_transact(player.address)  # within the window to sign again
     TOSConfig.objects.update(time=F("time") - timedelta(days=8))
+    services.clear()
     assert not services.may_transact(player.address)
     services.remember(player.address, newer, bytes(65))
     assert services.may_transact(player.address)
@@ -140,6 +141,7 @@ def test_terms_that_were_replaced_can_be_published_again(play: Play) -> None:
     assert latest is not None
     assert latest.pk == again.pk == play.config.pk
     TOSConfig.objects.update(time=F("time") - timedelta(days=8))
+    services.clear()
     assert services.may_transact(player.address)
 
 

@@ -267,6 +267,7 @@ def test_new_terms_bar_senders_after_the_window(play: Play, settings: Settings) 
     assert send(command)[0] == 201
     alice.accepted(command, 0)
     TOSConfig.objects.update(time=F("time") - timedelta(days=settings.TOS_UPDATE_WINDOW_DAYS))
+    tos.clear()
     assert send(alice.transfer(bob.owner, 1))[0] == 403
     tos.remember(alice.address, config, alice.signer.sign(tos.digest(config)))
     assert send(alice.transfer(bob.owner, 1))[0] == 201
