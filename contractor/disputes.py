@@ -78,7 +78,7 @@ def _look_after(contract: Contract, parameters: ContractParameters, row: Challen
 
 def _settle_or_answer(contract: Contract, row: Challenge, head: int) -> bool:
     sent = answers(row)
-    if any(one.state in (State.QUEUED, State.SENT) for one in sent):
+    if any(one.state in (State.QUEUED, State.SENT) and not _is_mined(one) for one in sent):
         return False
     deep = head - settings.HUB_LQD_CONTRACT_CONFIRMATIONS
     if deep < row.block:
@@ -120,6 +120,11 @@ def _entry(contract: Contract, row: Challenge, block: int | None) -> ChallengeEn
     return None
 
 
+def _is_mined(answer: EthereumTransaction) -> bool:
+    """Whether the contract took it, in whatever block."""
+    return answer.attempts.filter(nonce=answer.nonce, mined__isnull=False, succeeded=True).exists()
+
+
 def _warn(parameters: ContractParameters, row: Challenge, head: int) -> None:
     """Tell while somebody can still do something, and when nobody can any more."""
     if row.rebuted:
@@ -128,7 +133,7 @@ def _warn(parameters: ContractParameters, row: Challenge, head: int) -> None:
     if left > risk_blocks(parameters):
         return
     newest = answers(row)[-1:]
-    if any(one.attempts.filter(mined__isnull=False, succeeded=True).exists() for one in newest):
+    if any(_is_mined(one) for one in newest):
         return
     note = "".join(f": {one.note}" for one in newest if one.note)
     if left > 0:

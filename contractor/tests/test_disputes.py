@@ -1,0 +1,270 @@
+"""The hub taken to the contract: every challenge that a user can open, answered by the hub alone."""
+
+from __future__ import annotations
+
+import pytest
+from django.utils import timezone
+
+from contractor import disputes, sender, slashing
+from contractor.chain import chain
+from contractor.models import EthereumTransaction
+from contractor.tests.challenger import Player
+from contractor.tests.conftest import BLOCKS_PER_EON, Hub, signer
+from ledger.models import Challenge, RootCommitment
+from nocust.addresses import to_checksum
+
+EPOCH = BLOCKS_PER_EON // 4
+OPEN_ERA = EPOCH + 1
+"""The first era in which the contract takes challenges."""
+
+State = EthereumTransaction.State
+
+
+def beat(hub: Hub) -> None:
+    EthereumTransaction.objects.update(retry_at=timezone.now())
+    hub.beat()
+    disputes.step()
+    slashing.slash_overdrawn()
+    sender.step()
+
+
+def settle(hub: Hub, blocks: int = 6) -> None:
+    for _ in range(blocks):
+        hub.node.mine()
+        beat(hub)
+
+
+def live(hub: Hub, eon: int) -> int:
+    return int(hub.node.contract.functions.getLiveChallenges(eon).call())
+
+
+def players(hub: Hub, count: int, funds: int = 100) -> list[Player]:
+    """Wallets with deposits, at the start of eon 3, the first that they hold allotments in."""
+    made = [Player.register(hub, signer(2000 + number)) for number in range(count)]
+    for player in made:
+        player.deposit(funds)
+    hub.settle()
+    hub.go_to(3, 7)
+    return made
+
+
+def answer_as_somebody_else(hub: Hub, player: Player) -> None:
+    """Put an answer from an account that is not the operator's into the next block."""
+    stranger = signer(2500).address
+    hub.node.fund(stranger)
+    call = {
+        "from": to_checksum(stranger),
+        "to": hub.node.contract.address,
+        "data": f"0x{chain().answer_state_update(player.proof(hub.status.eon)).hex()}",
+        "gas": hex(10**6),
+        "gasPrice": hex(10**9),
+    }
+    hub.node.ask("eth_sendTransaction", call)
+
+
+def check_won(hub: Hub, eon: int, count: int) -> None:
+    assert live(hub, eon) == 0
+    rows = Challenge.objects.filter(eon_number=eon)
+    assert [row.rebuted for row in rows] == [True] * count
+    hub.go_to(eon + 1, OPEN_ERA)
+    assert not hub.status.halted
+    assert RootCommitment.objects.filter(eon_number=eon + 1).exists()
+    assert hub.node.contract.functions.lastSubmissionEon().call() == eon + 1
+
+
+def test_challenges_about_states_are_won(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    """A wallet that paid, one that was paid, one that did neither, one that registered lately."""
+    payer, payee, idle = players(hub, 3)
+    transfers = [payer.pay(payee, amount) for amount in (10, 0, 5)]
+    late = Player.register(hub, signer(2100))
+    late.deposit(7)
+    hub.go_to(4, OPEN_ERA)
+    first_state = transfers[0].sender_active_state
+    assert payer.challenge_state(3, first_state)  # an old state: the answer has gone further
+    assert payee.challenge_state(3)
+    assert idle.challenge_state(3)
+    assert late.challenge_registration()
+    assert live(hub, 4) == 4
+    settle(hub, 7)
+    check_won(hub, 4, 4)
+    assert "ALARM challenge lost" not in caplog.text
+
+
+def test_several_challenges_in_one_block_are_won(hub: Hub) -> None:
+    made = players(hub, 4)
+    hub.go_to(4, OPEN_ERA)
+    for player in made:
+        player.challenge_state(3, mine=False)
+    hub.node.mine()
+    assert live(hub, 4) == 4
+    settle(hub, 7)
+    check_won(hub, 4, 4)
+
+
+def test_a_wallet_that_only_received_before_its_first_allotment_is_answered(hub: Hub) -> None:
+    payer = players(hub, 1)[0]
+    fresh = Player.register(hub, signer(2100))
+    payer.pay(fresh, 30)
+    fresh.pay(payer, 10)
+    hub.go_to(4, OPEN_ERA)
+    assert fresh.challenge_registration()
+    settle(hub, 7)
+    check_won(hub, 4, 1)
+
+
+@pytest.mark.parametrize("by_sender", [False, True], ids=["the recipient", "the sender"])
+@pytest.mark.parametrize("place", ["open", "final", "committed"])
+def test_challenges_about_deliveries_are_won(hub: Hub, place: str, by_sender: bool) -> None:
+    """A transfer open in the newest state, one made final by a later transfer, one in the checkpoint."""
+    payer, payee, other = players(hub, 3)
+    other.pay(payee, 3)
+    first = payer.pay(payee, 10, nonce=1)
+    payer.pay(other, 2)
+    last = payer.pay(payee, 10, nonce=2)
+    other.pay(payee, 4)
+    hub.go_to(4, OPEN_ERA)
+    issuer = payer if by_sender else payee
+    if place == "open":
+        assert issuer.challenge_delivery(payer, last)
+    elif place == "final":
+        assert issuer.challenge_delivery(payer, first, newest=last)
+    else:
+        assert issuer.challenge_committed_delivery(payer, 4)
+    settle(hub, 7)
+    assert Challenge.objects.get().by_sender is by_sender
+    check_won(hub, 4, 1)
+
+
+def test_a_transfer_challenged_while_it_was_open_in_an_old_state_is_answered(hub: Hub) -> None:
+    payer, payee = players(hub, 2)
+    old = payer.pay(payee, 10)
+    payer.pay(payee, 10)
+    hub.go_to(4, OPEN_ERA)
+    assert payee.challenge_delivery(payer, old)
+    settle(hub, 7)
+    check_won(hub, 4, 1)
+
+
+@pytest.mark.parametrize("same_block", [False, True])
+@pytest.mark.parametrize("same_transfer", [False, True])
+def test_both_parties_challenge(hub: Hub, same_block: bool, same_transfer: bool) -> None:
+    """The contract's event does not say whose challenge was answered, and an answer that fits both closes the
+    recipient's first."""
+    payer, payee = players(hub, 2)
+    first, second = payer.pay(payee, 10), payer.pay(payee, 20)
+    hub.go_to(4, OPEN_ERA)
+    mine = not same_block
+    payer.challenge_delivery(payer, first, newest=second, mine=mine)
+    payee.challenge_delivery(payer, first if same_transfer else second, newest=second, mine=mine)
+    if same_block:
+        hub.node.mine()
+    assert live(hub, 4) == 2
+    settle(hub, 9)
+    assert {row.by_sender for row in Challenge.objects.all()} == {False, True}
+    check_won(hub, 4, 2)
+
+
+def test_challenges_wait_for_the_checkpoint_that_answers_them(
+    hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Opened while no checkpoint is visible, as careful clients do."""
+    payer, payee = players(hub, 2)
+    transfer = payer.pay(payee, 10)
+    hub.settle(4)
+    hub.node.mine_to_era(4, OPEN_ERA)  # the hub was down
+    assert payer.challenge_state(3, transfer.sender_active_state)
+    assert payee.challenge_delivery(payer, transfer)
+    settle(hub, 9)
+    assert "ALARM challenge lost" not in caplog.text
+    check_won(hub, 4, 2)
+
+
+def test_a_challenge_across_the_border_of_eons_is_won(hub: Hub) -> None:
+    payer, payee = players(hub, 2)
+    payer.pay(payee, 10)
+    hub.go_to(4, 12)
+    hub.node.mine_to_era(4, BLOCKS_PER_EON - 3)
+    assert payee.challenge_state(3)
+    settle(hub, 8)
+    assert hub.status.eon == 5
+    assert Challenge.objects.get().rebuted
+    check_won(hub, 5, 0)
+
+
+def test_an_answer_that_is_mined_is_not_yet_won(hub: Hub) -> None:
+    payer, _ = players(hub, 2)
+    hub.go_to(4, OPEN_ERA)
+    payer.challenge_state(3)
+    settle(hub, 4)
+    assert live(hub, 4) == 0
+    assert not Challenge.objects.get().rebuted
+    hub.node.reorganise(1)
+    beat(hub)
+    assert live(hub, 4) == 1  # the fork lost the answer; it is sent again
+    settle(hub, 1)
+    assert live(hub, 4) == 0
+    settle(hub, 4)
+    check_won(hub, 4, 1)
+
+
+def test_an_answer_of_somebody_else_needs_no_second(hub: Hub) -> None:
+    payer, _ = players(hub, 2)
+    hub.go_to(4, OPEN_ERA)
+    payer.challenge_state(3)
+    hub.node.mine(3)
+    answer_as_somebody_else(hub, payer)
+    hub.node.mine()
+    settle(hub, 5)
+    assert not EthereumTransaction.objects.filter(kind="answerChallenge", state=State.CONFIRMED).exists()
+    check_won(hub, 4, 1)
+
+
+def test_one_that_cannot_be_answered_stops_no_other(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    first, second, third = players(hub, 3)
+    hub.go_to(4, OPEN_ERA)
+    for player in (first, second, third):
+        player.challenge_state(3, mine=False)
+    hub.node.mine()
+    hub.node.mine(3)
+    hub.beat()
+    # the first is about a wallet that this ledger does not know
+    Challenge.objects.filter(sender=first.address).update(sender=b"\1" * 20, recipient=b"\1" * 20)
+    settle(hub, 8)
+    assert live(hub, 4) == 1
+    assert Challenge.objects.get(sender=second.address).rebuted
+    assert Challenge.objects.get(sender=third.address).rebuted
+
+
+def test_deadlines_are_the_contracts(hub: Hub) -> None:
+    """The last block that the contract takes an answer in, and the one after."""
+    first, second = players(hub, 2)
+    hub.go_to(4, OPEN_ERA)
+    first.challenge_state(3, mine=False)
+    second.challenge_state(3, mine=False)
+    hub.node.mine()
+    hub.node.mine(3)
+    hub.beat()
+    deadline = Challenge.objects.values_list("deadline", flat=True)[0]
+    hub.node.mine(deadline - 1 - hub.node.block)
+    answer_as_somebody_else(hub, first)
+    hub.node.mine()
+    assert (hub.node.block, live(hub, 4)) == (deadline, 1)
+    answer_as_somebody_else(hub, second)
+    hub.node.mine()
+    assert live(hub, 4) == 1
+
+
+def test_a_challenge_at_risk_and_then_lost_is_an_alarm(
+    hub: Hub, operator: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    (player,) = players(hub, 1)
+    hub.go_to(4, OPEN_ERA)
+    player.challenge_state(3)
+    hub.node.mine(4)
+    hub.node.fund(operator, 0)  # who cannot pay for gas then
+    beat(hub)
+    assert f"ALARM challenge at risk: challenge {Challenge.objects.get().pk} " in caplog.text
+    settle(hub, 2)
+    assert "ALARM challenge lost" in caplog.text
+    assert not Challenge.objects.get().rebuted
+    assert live(hub, 4) == 1
