@@ -54,6 +54,8 @@ class Board:
         self.gifts = 0
         self._block = chain.node.block_number() + 1
         self.calls = 0
+        # rare payments let requests pile up until they give way in the ring
+        self.paying = self.rng.choice((0.0, 0.01, 0.12))
 
     # ---- time, of the next block ----
 

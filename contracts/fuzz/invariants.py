@@ -45,7 +45,8 @@ def check(chain: Chain, mirror: Mirror, gifts: int) -> None:
         pool = next(answers)[3]
         lists = [[tuple(item) for item in next(answers)[6]] for _ in WALLETS]
         for wallet, listed in enumerate(lists):
-            same(f"requests of {wallet}", merged(listed), merged(mirror.requests[token, wallet]))
+            known = mirror.requests[token, wallet]
+            same(f"requests of {wallet}", merged(listed, eon), merged(known, eon))
         same("running total", pending, mirror.pending(token))
         same("running total", pending, sum(amount for listed in lists for _, amount in listed))
         extra = gifts if token == 0 else 0
@@ -55,12 +56,11 @@ def check(chain: Chain, mirror: Mirror, gifts: int) -> None:
     same("ether", ether, mirror.holdings(0) + gifts + held + claimable)
 
 
-def merged(listed: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Sum of the requests, by eon; older eons that gave way in the ring are listed together."""
+def merged(listed: list[tuple[int, int]], eon: int) -> list[tuple[int, int]]:
+    """Sum of the requests, and of each of the last three eons; older ones may have been listed together."""
     total = sum(amount for _, amount in listed)
-    recent = max((eon for eon, _ in listed), default=0)
-    by_eon = {eon: sum(a for e, a in listed if e == eon) for eon, _ in listed if eon > recent - 2}
-    return [(0, total), *sorted(by_eon.items())]
+    recent = {at: sum(amount for when, amount in listed if when == at) for at in range(eon - 2, eon + 1)}
+    return [(0, total), *recent.items()]
 
 
 def same(what: str, found: object, expected: object) -> None:

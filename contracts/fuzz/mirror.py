@@ -38,10 +38,10 @@ class Mirror:
         """Whether the chain has halted by then."""
         return eon - self.last > 1 or (self.live[eon - 1] > 0 and era > EPOCH)
 
-    @staticmethod
-    def mature(eon: int, era: int) -> int:
-        """Newest eon whose requests are payable."""
-        return eon - 2 if era >= EXTENDED_EPOCH else eon - 3
+    def mature(self, eon: int, era: int) -> int:
+        """Newest eon whose requests are payable: those of two eons ago once the current checkpoint is in, so that
+        the checkpoint that is final after a halt knows them."""
+        return eon - 2 if era >= EXTENDED_EPOCH and self.last == eon else eon - 3
 
     # ---- events ----
 

@@ -81,7 +81,7 @@ def nuisances(board: Board) -> list[Move]:
     found: list[Move] = []
     for token in TOKENS:
         book = board.books[token]
-        if board.rng.random() < 0.12:
+        if board.rng.random() < board.paying:
             wallet = board.rng.choice(board.wallets())
             arguments = book.token, WALLETS[wallet].address
             caller = board.rng.choice((*WALLETS, STRANGER))
