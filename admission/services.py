@@ -16,6 +16,7 @@ from ledger.models import Deposit, Event, Outbox, Token, Wallet
 from ledger.sql import fetch
 from nocust.messages import admission_hash
 from nocust.signatures import is_valid
+from operator_api.error_codes import ErrorCode
 from operator_api.locks import ReadWriteLock
 from tos.models import TOSConfig
 from tos.services import remember
@@ -33,6 +34,14 @@ class Admission:
 
 class AdmissionError(Exception):
     """A registration that can't be admitted; nothing of its request was."""
+
+
+class StoppedError(AdmissionError):
+    """Nobody is admitted now; `code` says why."""
+
+    def __init__(self, code: ErrorCode) -> None:
+        super().__init__(code.value)
+        self.code = code
 
 
 class EonChangedError(AdmissionError):
@@ -57,12 +66,14 @@ def is_authorized(admission: Admission, eon: int) -> bool:
 def admit(admissions: Sequence[Admission], eon: int, config: TOSConfig) -> list[Wallet]:
     """Admit wallets that signed for `eon` and for the terms `config`, in order: all of them or none.
 
-    Deposits that were waiting for them are credited. Raises EonChangedError and AlreadyAdmittedError.
+    Deposits that were waiting for them are credited. Raises StoppedError, EonChangedError and
+    AlreadyAdmittedError.
     """
     try:
         with transaction.atomic():
             ReadWriteLock([eon]).read()
             trails = _lock_trails(admissions)
+            check_open()
             # Asked while the tokens are held, so that no wallet of a later eon has a smaller trail.
             if store.chain_status().eon != eon:
                 raise EonChangedError
@@ -76,6 +87,12 @@ def admit(admissions: Sequence[Admission], eon: int, config: TOSConfig) -> list[
             raise AlreadyAdmittedError from None
         raise
     return wallets
+
+
+def check_open() -> None:
+    """Raises StoppedError while nothing new is accepted."""
+    if reason := store.stopped(store.chain_status()):
+        raise StoppedError(reason)
 
 
 def admit_operator(token: Token) -> Wallet:

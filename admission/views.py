@@ -20,9 +20,10 @@ from admission.serializers import (
 from ledger.models import Wallet
 from nocust.addresses import to_checksum
 from operator_api.error_codes import ErrorCode
-from operator_api.rest import object_error
+from operator_api.rest import object_error, refuse
 from operator_api.swagger import refusals
 
+STOPPED = [ErrorCode.CHAIN_HALTED, ErrorCode.CHAIN_FORKED, ErrorCode.CHAIN_BEHIND]
 REFUSALS = [
     ErrorCode.TOKEN_NOT_REGISTERED,
     ErrorCode.WALLET_BLACKLISTED,
@@ -31,6 +32,7 @@ REFUSALS = [
     ErrorCode.INVALID_TOS_SIGNATURE,
     ErrorCode.TOS_NOT_PUBLISHED,
     ErrorCode.INVALID_ADDRESS,
+    *STOPPED,
 ]
 
 
@@ -38,11 +40,21 @@ def _admit(values: dict[str, Any]) -> list[Wallet]:
     """Admit what a serializer checked; what changed since then is an error across fields, too."""
     try:
         return services.admit(values["admissions"], values["eon"], values["config"])
+    except services.StoppedError as error:
+        raise refuse(error.code) from None
     except services.EonChangedError:
         code = ErrorCode.INVALID_ADMISSION_SIGNATURE
     except services.AlreadyAdmittedError:
         code = ErrorCode.WALLET_ALREADY_ADMITTED
     raise ValidationError({"non_field_errors": object_error(code).detail})
+
+
+def _check_open() -> None:
+    """Refuse before anything is checked: a hub that is behind would find signatures for the right eon wrong."""
+    try:
+        services.check_open()
+    except services.StoppedError as error:
+        raise refuse(error.code) from None
 
 
 def _render(wallet: Wallet) -> dict[str, Any]:
@@ -66,6 +78,7 @@ class AdmissionView(APIView):
     )
     def post(self, request: Request) -> Response:
         """Register an address in a token. It is admitted at once; REGISTERED_WALLET is sent to its stream."""
+        _check_open()
         serializer = AdmissionSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         (wallet,) = _admit(serializer.validated_data)
@@ -84,6 +97,7 @@ class BulkAdmissionView(APIView):
     )
     def post(self, request: Request) -> Response:
         """Register several wallets: all that are not registered yet, or none if one entry is wrong."""
+        _check_open()
         serializer = BulkAdmissionSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         wallets = _admit(serializer.validated_data)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from functools import cache
 
 from django.conf import settings
 
 from contractor.errors import RevertedError, WrongChainError
 from contractor.interface import Contract, Parameters
 from contractor.models import ContractParameters
-from contractor.node import node
+from contractor.node import Node
+from contractor.nodes import nodes
 from nocust.addresses import to_checksum
 
 EONS_KEPT = 5
@@ -18,36 +18,42 @@ DEPOSITS_KEPT = 3
 
 logger = logging.getLogger(__name__)
 
-_checked = False
+_contracts: dict[Node, Contract] = {}
+_checked: set[Node] = set()
 
 
-@cache
 def contract() -> Contract:
-    """The configured contract, unchecked."""
-    return Contract(node(), settings.HUB_LQD_CONTRACT_ADDRESS)
+    """The configured contract at the node that is best now, unchecked."""
+    node = nodes().best()
+    found = _contracts.get(node)
+    if found is None:
+        found = _contracts[node] = Contract(node, settings.HUB_LQD_CONTRACT_ADDRESS)
+    return found
 
 
 def chain() -> Contract:
-    """The configured contract, checked once a process before it is used. Raises NodeError, WrongChainError."""
-    global _checked  # noqa: PLW0603 (one fact a process)
-    if not _checked:
-        check_chain()
-        _checked = True
-    return contract()
+    """The configured contract at the node that is best now, checked once a node before it is used. Raises
+    NodeError, WrongChainError."""
+    target = contract()
+    if target.node not in _checked:
+        check_chain(target)
+        _checked.add(target.node)
+    return target
 
 
 def forget() -> None:
     """Connect and check again at the next use."""
-    global _checked  # noqa: PLW0603
-    _checked = False
-    node.cache_clear()
-    contract.cache_clear()
+    if nodes.cache_info().currsize:
+        nodes().close()
+    nodes.cache_clear()
+    _contracts.clear()
+    _checked.clear()
 
 
-def check_chain() -> ContractParameters:
+def check_chain(target: Contract | None = None) -> ContractParameters:
     """Compare the chain id, the contract and its parameters with the settings and with what this database was
     made for, and store them at the first time. Raises WrongChainError with the reason, NodeError."""
-    target = contract()
+    target = target or contract()
     chain_id = target.node.chain_id()
     if settings.HUB_ETHEREUM_CHAIN_ID and chain_id != settings.HUB_ETHEREUM_CHAIN_ID:
         raise WrongChainError(

@@ -28,3 +28,8 @@ class WrongChainError(ChainError):
 
 class ForkTooDeepError(ChainError):
     """The chain forked below a block whose events are applied already. Unrecoverable without a decision."""
+
+
+class NodesDisagreeError(ChainError):
+    """Two nodes have different chains, deeper than the confirmations. One of them is wrong, and nobody but the
+    operator can say which."""

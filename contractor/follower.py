@@ -5,8 +5,9 @@ and moves the cursor (`ledger.ChainStatus`), provided nobody moved it meanwhile.
 at any point.
 
 * Headers are kept with hash and parent. Where the node's chain departs from them they are replaced back to the
-  common ancestor. Events are applied at the configured depth only, so nothing has to be undone; a fork below an
-  applied block stops the follower with an alarm.
+  common ancestor (`contractor.reorganisation`). Events are applied at the configured depth only; a fork below an
+  applied block stops the follower and all writes with an alarm, until `manage.py resolve_fork`.
+* Of several nodes the others must have the same newest blocks (`contractor.nodes`), else nothing is read.
 * The head may go down when a shorter branch wins, but the latest eon never goes back: `head_block` stays at
   least the first block of the eon that was reached, since wallets may have signed in it.
 * The head never goes beyond the eon after the newest checkpoint, so that after an outage every eon is closed, one
@@ -24,20 +25,24 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from contractor import effects
+from contractor import checkpoints, effects, progress
 from contractor.alarms import raise_alarm
 from contractor.chain import chain, check_chain
-from contractor.errors import ForkTooDeepError, NodeError, NodeRefusedError
+from contractor.errors import ForkTooDeepError, NodeError, NodesDisagreeError
 from contractor.events import ContractEvent
 from contractor.headers import Advance, Header, advance
 from contractor.interface import Contract, ServerState
 from contractor.models import ContractParameters, ContractState
-from contractor.node import Node, RawLog
+from contractor.node import RawLog
+from contractor.nodes import nodes
+from contractor.reorganisation import undo
 from ledger.models import ChainStatus, RootCommitment
+from ledger.store import stopped
+from operator_api.error_codes import ErrorCode
 
 logger = logging.getLogger(__name__)
 
-STEP_BLOCKS = 500
+STEP_BLOCKS = 2000
 """Most blocks read and applied in one step."""
 CATCH_UP_SECONDS = 5.0
 KEPT_BLOCKS = 256
@@ -55,37 +60,76 @@ class Reading:
     events: tuple[ContractEvent, ...]
     state: ServerState
     halted: bool
+    head: int
 
 
 def step(limit: int = STEP_BLOCKS) -> int:
     """Follow the chain by at most `limit` blocks. Returns how many blocks were seen first or applied now.
 
-    Raises NodeError (nothing happened), ForkTooDeepError and WrongChainError (with an alarm).
+    Raises NodeError (nothing happened), ForkTooDeepError, NodesDisagreeError and WrongChainError (with an alarm).
     """
     contract = chain()
     status = start(contract)
-    known = _known_headers(status)
     try:
-        reading = _read(contract, status, known, limit)
+        return _follow(contract, status, limit)
     except ForkTooDeepError as error:
-        raise_alarm("deep fork", f"{error}; the hub stops following the chain")
+        ChainStatus.objects.filter(pk=status.pk).update(forked=True)
+        raise_alarm("deep fork", f"{error}; the hub stops following the chain and accepts nothing new")
         raise
-    if reading is None:
-        ChainStatus.objects.filter(pk=status.pk).update(updated=timezone.now())
-        return 0
-    return _write(status, reading)
+    except NodesDisagreeError as error:
+        raise_alarm("nodes disagree", f"{error}; the hub stops following the chain")
+        raise
+    except NodeError:
+        contract.node.note_failure()
+        raise
 
 
 def run(seconds: float = CATCH_UP_SECONDS) -> int:
     """Steps until the head is reached, for about `seconds` at most. Returns the blocks seen or applied; raises what
-    `step` raises."""
+    `step` raises.
+
+    The eons that are passed on the way are closed as they come: the ledger takes in no block beyond the eon after
+    the newest checkpoint.
+    """
     deadline = time.monotonic() + seconds
     done = 0
-    while True:
-        blocks = step()
-        done += blocks
-        if blocks < STEP_BLOCKS or time.monotonic() > deadline:
-            return done
+    try:
+        while True:
+            blocks = step()
+            done += blocks
+            closed = checkpoints.create_due_checkpoint() if blocks >= progress.FAR_BLOCKS else 0
+            if (blocks < STEP_BLOCKS and not closed) or time.monotonic() > deadline:
+                return done
+    finally:
+        _watch_progress()
+
+
+def _watch_progress() -> None:
+    """Tell when wallets are refused because the hub does not keep up."""
+    status = ChainStatus.objects.first()
+    if status is not None and stopped(status) == ErrorCode.CHAIN_BEHIND:
+        raise_alarm(
+            "chain behind",
+            f"the newest block read is {status.head_block}, seen at {status.progressed:%Y-%m-%d %H:%M:%S} UTC, the"
+            f" node is at {status.node_block}; nothing new is accepted from wallets",
+            key="",
+        )
+
+
+def _follow(contract: Contract, status: ChainStatus, limit: int) -> int:
+    known = _known_headers(status)
+    head = contract.node.head()
+    if head.hash == known[-1].hash and head.number - status.confirmed_block <= _depth():
+        now = timezone.now()
+        ChainStatus.objects.filter(pk=status.pk).update(updated=now, node_block=head.number, forked=False)
+        return 0
+    if head.hash != known[-1].hash and not nodes().agree(contract.node, head, _depth()):
+        logger.info("the nodes have different newest blocks; waiting until they agree")
+        return 0
+    reading = _read(contract, status, known, head, limit)
+    done = _write(status, reading)
+    progress.tell(status.head_block, reading.headers[-1].number, head.number)
+    return done
 
 
 def start(contract: Contract) -> ChainStatus:
@@ -144,12 +188,11 @@ def _depth() -> int:
     return settings.HUB_LQD_CONTRACT_CONFIRMATIONS
 
 
-def _read(contract: Contract, status: ChainStatus, known: Sequence[Header], limit: int) -> Reading | None:
-    """None when the head is the one already known and nothing is left to apply."""
+def _read(
+    contract: Contract, status: ChainStatus, known: Sequence[Header], head: Header, limit: int
+) -> Reading:
+    """What changes; nothing is written."""
     node = contract.node
-    head = node.head()
-    if head.hash == known[-1].hash and head.number - status.confirmed_block <= _depth():
-        return None
     state, halted = contract.server_state(), contract.halted()
     ceiling = min(highest_block(status), known[-1].number + limit)
     change = advance(known, head, ceiling, node.headers)
@@ -157,7 +200,7 @@ def _read(contract: Contract, status: ChainStatus, known: Sequence[Header], limi
     tip = headers[-1].number
     confirmed = max(status.confirmed_block, min(max(head.number, tip) - _depth(), tip))
     events = _events(contract, headers, status.confirmed_block + 1, confirmed)
-    return Reading(tuple(headers), change, confirmed, events, state, halted)
+    return Reading(tuple(headers), change, confirmed, events, state, halted, head.number)
 
 
 def _after(known: Sequence[Header], change: Advance | None) -> list[Header]:
@@ -175,7 +218,7 @@ def _events(
     by_number = {header.number: header for header in headers if first <= header.number <= last}
     logs = [
         log
-        for log in read_logs(contract.node, contract.address, first, last)
+        for log in contract.node.logs_of_range(contract.address, first, last)
         if log.address == contract.address
     ]
     for log in logs:
@@ -183,17 +226,6 @@ def _events(
     logs += _missing_logs(contract, by_number, {log.block for log in logs})
     logs.sort(key=lambda log: (log.block, log.log_index))
     return tuple(contract.decode(log, by_number[log.block].timestamp) for log in logs)
-
-
-def read_logs(node: Node, address: bytes, first: int, last: int) -> list[RawLog]:
-    """The logs of a range, read in halves where the node refuses the whole."""
-    try:
-        return node.logs(address, first, last)
-    except NodeRefusedError:
-        if first == last:
-            raise
-    middle = (first + last) // 2
-    return read_logs(node, address, first, middle) + read_logs(node, address, middle + 1, last)
 
 
 def _check_log(log: RawLog, by_number: Mapping[int, Header]) -> None:
@@ -230,12 +262,13 @@ def _write(status: ChainStatus, reading: Reading) -> int:
 def _replace_headers(reading: Reading) -> int:
     if reading.change is None:
         return 0
-    abandoned, _ = ContractState.objects.filter(block__gte=reading.change.drop_from).delete()
-    if abandoned:
-        logger.warning(
-            "the chain reorganised: %s blocks replaced from %s", abandoned, reading.change.drop_from
-        )
-    rows = [_row(header, False) for header in reading.change.fresh]
+    undo(reading.change.drop_from, reading.change.fresh[-1].hash)
+    # Blocks so deep that they are never looked at again need not be kept.
+    rows = [
+        _row(header, False)
+        for header in reading.change.fresh
+        if header.number >= reading.confirmed - KEPT_BLOCKS or header is reading.change.fresh[-1]
+    ]
     state = reading.state
     newest = rows[-1]
     newest.last_checkpoint_submission_eon = state.last_submission_eon
@@ -244,7 +277,7 @@ def _replace_headers(reading: Reading) -> int:
     newest.has_missed_checkpoint_submission = state.missed_submission
     newest.live_challenge_count = state.live_challenges
     ContractState.objects.bulk_create(rows)
-    return len(rows)
+    return len(reading.change.fresh)
 
 
 def _save_status(status: ChainStatus, reading: Reading) -> None:
@@ -253,10 +286,14 @@ def _save_status(status: ChainStatus, reading: Reading) -> None:
     if reading.halted and not status.halted:
         raise_alarm("halted", "the contract refuses to go on: users can only recover their funds")
     status.head_block = max(tip.number, status.first_block_of(status.eon))
-    status.head_hash = tip.hash
+    status.updated = timezone.now()
+    if status.head_hash != tip.hash:
+        status.head_hash, status.progressed = tip.hash, status.updated
+    status.node_block = reading.head
     status.confirmations = _depth()
     status.halted = reading.halted
-    status.updated = timezone.now()
+    if reading.change is not None:
+        status.forked = False  # fresh blocks joined the applied ones: the node is back on the known branch
     status.save()
 
 

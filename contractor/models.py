@@ -76,7 +76,8 @@ class EthereumTransaction(models.Model):
     chain's state of that moment.
 
     `queued` rows have no nonce. `sent` rows have a nonce and at least one signed attempt. The others are final:
-    `confirmed` is confirmations deep, `failed` was refused for good, `superseded` is not needed any more.
+    `confirmed` is confirmations deep, `failed` was refused for good, `superseded` is not needed any more,
+    `cancelled` was replaced by a payment of nothing at the operator's wish.
     """
 
     class State(models.TextChoices):
@@ -85,6 +86,14 @@ class EthereumTransaction(models.Model):
         CONFIRMED = "confirmed"
         FAILED = "failed"
         SUPERSEDED = "superseded"
+        CANCELLED = "cancelled"
+
+    class Wish(models.TextChoices):
+        """What the operator asked the sender to do with a transaction next."""
+
+        NONE = ""
+        BUMP = "bump"
+        CANCEL = "cancel"
 
     tag = models.CharField(
         max_length=512, unique=True, help_text="What it does: the same tag is queued once."
@@ -100,6 +109,7 @@ class EthereumTransaction(models.Model):
     )
     refusals = models.IntegerField(default=0, help_text="Times in a row that building or estimating failed.")
     retry_at = models.DateTimeField(default=timezone.now)
+    wish = models.CharField(max_length=8, choices=Wish.choices, default=Wish.NONE, blank=True)
     note = models.TextField(default="", help_text="Last problem, or why it ended.")
 
     class Meta:
@@ -123,7 +133,13 @@ class EthereumTransactionAttempt(models.Model):
     nonce = models.BigIntegerField(db_index=True)
     data = models.BinaryField(help_text="The call.")
     gas = models.BigIntegerField()
-    gas_price = AmountField(help_text="Wei.")
+    gas_price = AmountField(
+        help_text="Most wei a unit of gas may cost (EIP-1559's maximum, or the legacy price)."
+    )
+    priority_fee = AmountField(
+        null=True, help_text="Wei a unit for the miner; null for a legacy transaction."
+    )
+    cancels = models.BooleanField(default=False, help_text="A payment of nothing that takes the nonce.")
     signed_attempt = models.BinaryField()
     hash = HashField(unique=True)
     block = models.BigIntegerField(help_text="Head block when it was signed.")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 
 from django.conf import settings
@@ -24,6 +24,7 @@ from ledger.models import ChainStatus
 from ledger.models import Event as Told
 from ledger.sql import Row, fetch, join, next_ids, write
 from nocust.signatures import Signer
+from operator_api.error_codes import ErrorCode
 from operator_api.locks import ReadWriteLock
 
 
@@ -77,6 +78,20 @@ def chain_status() -> ChainStatus:
     return status
 
 
+def stopped(status: ChainStatus) -> ErrorCode | None:
+    """Why nothing new is accepted from wallets now, or None. What the chain did is applied whatever this says."""
+    if status.halted:
+        return ErrorCode.CHAIN_HALTED
+    if status.forked:
+        return ErrorCode.CHAIN_FORKED
+    if status.blocks_behind > settings.HUB_CHAIN_BEHIND_BLOCKS:
+        return ErrorCode.CHAIN_BEHIND
+    longest = settings.HUB_CHAIN_STALL_SECONDS
+    if longest and timezone.now() - status.progressed > timedelta(seconds=longest):
+        return ErrorCode.CHAIN_BEHIND
+    return None
+
+
 def execute(commands: Sequence[Command]) -> list[Outcome]:
     """Decide and write the commands in a transaction of their own; one outcome each, in order."""
     with transaction.atomic():
@@ -107,7 +122,7 @@ def run(commands: Sequence[Command]) -> list[Outcome]:
     events: list[Event | Refusal] = []
     changed: dict[Key, engine.Account] = {}
     used = set(facts.used_nonces)
-    facts = Facts(facts.eon, facts.closed, used, facts.reserved, facts.halted)
+    facts = Facts(facts.eon, facts.closed, used, facts.reserved, facts.stopped)
     for command in commands:
         event = engine.decide(accounts, command, facts, rules())
         events.append(event)
@@ -130,7 +145,7 @@ def _facts(commands: Sequence[Command], status: ChainStatus, eons: set[int]) -> 
     }
     transfers = [command for command in commands if isinstance(command, Transfer)]
     if not transfers:
-        return Facts(status.eon, closed, halted=status.halted)
+        return Facts(status.eon, closed)
     senders = list({transfer.sender.wallet for transfer in transfers})
     nonces = list({transfer.nonce for transfer in transfers})
     used = fetch(
@@ -148,7 +163,7 @@ def _facts(commands: Sequence[Command], status: ChainStatus, eons: set[int]) -> 
         closed,
         {(wallet, eon, int(nonce)) for wallet, eon, nonce in used},
         {wallet: int(amount) for wallet, amount in reserved},
-        status.halted,
+        reason.code if (reason := stopped(status)) else "",
     )
 
 

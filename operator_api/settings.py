@@ -92,7 +92,7 @@ CORS_PREFLIGHT_MAX_AGE = 86_400  # seconds
 # ---------------------------------------------------------------------------------------------------------------
 # PostgreSQL. Time-outs keep a stuck session from stopping the hub.
 _database = environment.read(
-    "DATABASE_URL", database_from_url("postgresql://hub@127.0.0.1:5433/hub"), database_from_url
+    "DATABASE_URL", database_from_url("postgresql://hub@127.0.0.1:15432/hub"), database_from_url
 )
 DATABASES = {
     "default": {
@@ -111,7 +111,7 @@ HTTP_THREADS = environment.integer("HUB_HTTP_THREADS", 32, minimum=1)
 
 # ---------------------------------------------------------------------------------------------------------------
 # Redis: broker, cache and channel layer. It may be flushed at any time.
-REDIS_URL = environment.text("REDIS_URL", "redis://127.0.0.1:6380")
+REDIS_URL = environment.text("REDIS_URL", "redis://127.0.0.1:16379")
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"{REDIS_URL}/3"}}
 CHANNEL_LAYERS = {
     "default": {
@@ -147,12 +147,34 @@ CELERY_BEAT_SCHEDULE = {
     }
 }
 
+
 # ---------------------------------------------------------------------------------------------------------------
 # The chain
-HUB_ETHEREUM_NODE_URL = environment.text("HUB_ETHEREUM_NODE_URL", "http://127.0.0.1:8545")
+def _node_urls(text: str) -> str:
+    for url in text.split(","):
+        if not url.strip().startswith(("http://", "https://")):
+            raise ValueError("must be one or more http:// or https:// URLs, separated by commas")
+    return text
+
+
+# One or several nodes, the preferred one first (contractor/nodes.py).
+HUB_ETHEREUM_NODE_URL = environment.read("HUB_ETHEREUM_NODE_URL", "http://127.0.0.1:8545", _node_urls)
+# A node takes at most this long to answer; the largest requests are 2,000 blocks of logs.
+HUB_NODE_TIMEOUT_SECONDS = environment.integer("HUB_NODE_TIMEOUT_SECONDS", 15, minimum=1)
+# Of several nodes, one that is more blocks behind the highest is passed over. Nodes of one chain see a new block
+# seconds apart, which is a block or two.
+HUB_NODE_LAG_BLOCKS = environment.integer("HUB_NODE_LAG_BLOCKS", 5, minimum=1)
+# A node that failed is left alone for so long, so that its time-outs do not slow the hub down.
+HUB_NODE_RETRY_SECONDS = environment.integer("HUB_NODE_RETRY_SECONDS", 30, minimum=1)
+# New transfers, registrations and delegated withdrawals are refused while the hub has read so many blocks fewer
+# than its node has, or has seen no new block for so long (0: for ever). Ordinary lag is a block or two.
+HUB_CHAIN_BEHIND_BLOCKS = environment.integer("HUB_CHAIN_BEHIND_BLOCKS", 20, minimum=1)
+HUB_CHAIN_STALL_SECONDS = environment.integer("HUB_CHAIN_STALL_SECONDS", 300)
 HUB_ETHEREUM_NETWORK_IS_POA = environment.boolean("HUB_ETHEREUM_NETWORK_IS_POA", False)
 HUB_ETHEREUM_CHAIN_ID = environment.integer("HUB_ETHEREUM_CHAIN_ID", 0 if PRODUCTION else 1337)  # 0: any
 HUB_LQD_CONTRACT_CONFIRMATIONS = environment.integer("HUB_LQD_CONTRACT_CONFIRMATIONS", 3)  # blocks
+# Blocks before its deadline from which an unanswered challenge raises an alarm; 0: a third of the time to answer.
+HUB_CHALLENGE_RISK_BLOCKS = environment.integer("HUB_CHALLENGE_RISK_BLOCKS", 0)
 HUB_LQD_CONTRACT_ADDRESS = environment.read(
     "HUB_LQD_CONTRACT_ADDRESS", parse_address(DEVELOPMENT_CONTRACT), parse_address
 )

@@ -65,8 +65,8 @@ def _delegate(
 ) -> DelegatedWithdrawal | Refusal:
     lock_wallets([owner.wallet])
     status = store.chain_status()  # under the lock, since the wallet's account is that of the latest eon
-    if status.halted:
-        return _refusal(ErrorCode.CHAIN_HALTED)
+    if reason := store.stopped(status):
+        return _refusal(reason)
     latest_expiry = status.head_block + LONGEST_EXPIRY_EONS * status.blocks_per_eon
     if not status.head_block + status.confirmations < expiry_block <= latest_expiry:
         return Refusal(

@@ -13,6 +13,7 @@ from ledger.tests.checks import row_counts
 from nocust.addresses import to_checksum
 from nocust.messages import admission_hash
 from nocust.signatures import is_valid
+from operator_api.error_codes import ErrorCode
 from operator_api.simulation.play import Play
 from operator_api.simulation.wallets import SimulatedWallet
 from tos import services as tos
@@ -78,6 +79,27 @@ def test_trails_follow_the_order_of_submission(play: Play) -> None:
     told = Outbox.objects.filter(event=Event.REGISTERED_WALLET).order_by("id")
     trails = [Wallet.objects.get(pk=row.object_id).trail_identifier for row in told]
     assert trails == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("reason", "changes"),
+    [
+        ("CHAIN_HALTED", {"halted": True}),
+        ("CHAIN_FORKED", {"forked": True}),
+        ("CHAIN_BEHIND", {"node_block": 10**6}),
+    ],
+)
+def test_nobody_is_admitted_while_the_chain_is_not_right(
+    play: Play, reason: str, changes: dict[str, Any]
+) -> None:
+    """Also with a signature for an eon that the hub has not reached yet."""
+    player, before = fresh(play), row_counts()
+    ChainStatus.objects.update(**changes)
+    answer = (400, [{"message": ErrorCode[reason].value, "code": reason}])
+    assert http.post(URL, body(play, player)) == answer
+    assert http.post(URL, body(play, player, eon=play.eon + 1)) == answer
+    assert http.post(BULK, {"admissions": [body(play, player)]}) == answer
+    assert row_counts() == before
 
 
 @pytest.mark.parametrize("prefix", ["", "0x"])

@@ -9,12 +9,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from contractor import sender
+from contractor.builders import build
 from contractor.chain import contract
 from contractor.errors import NodeError
 from contractor.models import EthereumTransaction, EthereumTransactionAttempt
 from contractor.tests.conftest import Hub
 from contractor.transactions import queue
-from ledger.models import RootCommitment
+from ledger.models import DelegatedWithdrawal, RootCommitment
 from nocust.signatures import Signer
 
 State = EthereumTransaction.State
@@ -27,6 +28,19 @@ def checkpoint(eon: int) -> EthereumTransaction:
 def hurry() -> None:
     """Let what waits for its next try be tried now."""
     EthereumTransaction.objects.update(retry_at=timezone.now())
+
+
+def hopeless(hub: Hub, owner: Signer) -> EthereumTransaction:
+    """A queued withdrawal whose authorisation is none, which the contract refuses."""
+    withdrawal = DelegatedWithdrawal.objects.create(
+        wallet=hub.register(owner),
+        amount=1,
+        expiry_block=hub.node.block + 1000,
+        signature=b"\1" * 64 + b"\x1b",
+        time=timezone.now(),
+    )
+    with transaction.atomic():
+        return queue("requestDelegatedWithdrawal", {"delegated_withdrawal": withdrawal.pk}, tag="hopeless")
 
 
 def test_checkpoints_are_made_submitted_and_confirmed(hub: Hub) -> None:
@@ -130,36 +144,41 @@ def test_a_checkpoint_of_an_eon_that_is_over_fails_with_an_alarm(
     assert checkpoint(2).state in {State.SENT, State.CONFIRMED}
 
 
-def test_what_the_contract_refuses_holds_up_nothing(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_the_contract_refuses_holds_up_nothing(
+    hub: Hub, alice: Signer, caplog: pytest.LogCaptureFixture
+) -> None:
     hub.settle()
-    with transaction.atomic():
-        queue("registerERC20", {"token": "11" * 20}, tag="not a contract")
+    hopeless(hub, alice)
     hub.node.mine_to_era(2, 3)
     hub.beat()
     for _ in range(sender.ALARM_REFUSALS):
         hurry()
         hub.settle(1)
     assert checkpoint(2).state == State.CONFIRMED
-    row = EthereumTransaction.objects.get(tag="not a contract")
+    row = EthereumTransaction.objects.get(tag="hopeless")
     assert (row.state, row.nonce) == (State.QUEUED, None)
     assert row.refusals >= sender.ALARM_REFUSALS
     assert "ALARM transaction held up" in caplog.text
 
 
-def test_a_reverted_transaction_fails_once_it_is_deep(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_reverted_transaction_fails_once_it_is_deep(
+    hub: Hub, alice: Signer, caplog: pytest.LogCaptureFixture
+) -> None:
     hub.settle()
+    row = hopeless(hub, alice)
+    withdrawal = DelegatedWithdrawal.objects.get()
+    data = build(contract(), row)
     with transaction.atomic():
-        row = queue("registerERC20", {"token": "11" * 20}, tag="reverting")
         row.state, row.nonce = State.SENT, contract().node.transaction_count(contract().parameters().operator)
         row.save()
-        attempt = sender._signed(
-            row, row.nonce, contract().register_erc20(b"\x11" * 20), 200_000, 10**9, contract().node.head()
-        )
+        attempt = sender._signed(row, row.nonce, data, 200_000, 10**9, contract().node.head())
     sender._send(contract(), row, attempt)
     hub.settle(2)
     assert EthereumTransaction.objects.get(pk=row.pk).state == State.SENT
     hub.settle(3)
     assert EthereumTransaction.objects.get(pk=row.pk).state == State.FAILED
+    withdrawal.refresh_from_db()
+    assert withdrawal.state == DelegatedWithdrawal.State.FAILED
     assert "ALARM transaction failed" in caplog.text
 
 

@@ -40,8 +40,8 @@ def _chain_effect(command: ChainEffect, facts: Facts) -> Event:
 def _decide_transfer(
     accounts: Accounts, command: Transfer, facts: Facts, rules: Rules
 ) -> Transferred | Refusal:
-    if facts.halted:
-        return Refusal("CHAIN_HALTED")
+    if facts.stopped:
+        return Refusal(facts.stopped)
     if command.eon != facts.eon or command.eon in facts.closed:
         return Refusal("EON_NUMBER_OUT_OF_SYNC", f"the latest eon is {facts.eon}")
     if command.sender.wallet == command.recipient.wallet:

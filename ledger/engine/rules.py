@@ -24,11 +24,12 @@ class Facts:
 
     eon: the latest eon. closed: the eons whose ledger a checkpoint has closed. used_nonces: (wallet id, eon,
     nonce) already taken. reserved: amounts set aside for withdrawals on their way to the chain, by wallet id.
-    halted: the contract refuses to go on.
+    stopped: the code of why nothing new is accepted (the contract is halted, the chain is not read up to its head),
+    empty when it is.
     """
 
     eon: int
     closed: Set[int] = EMPTY
     used_nonces: Set[tuple[int, int, int]] = frozenset()
     reserved: dict[int, int] = field(default_factory=dict)
-    halted: bool = False
+    stopped: str = ""

@@ -17,7 +17,7 @@ from ledger.models.commitments import (
     TreeChunk,
 )
 from ledger.models.outbox import Event, Outbox
-from ledger.models.status import ChainStatus
+from ledger.models.status import ChainStatus, Reorganisation
 from ledger.models.transfers import Transaction, Transfer
 from ledger.models.wallets import Blacklist, Token, Wallet
 
@@ -34,6 +34,7 @@ __all__ = [
     "ExclusiveBalanceAllotment",
     "MinimumAvailableBalance",
     "Outbox",
+    "Reorganisation",
     "RootCommitment",
     "Token",
     "TokenCommitment",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils import timezone
 
 from ledger.fields import HashField
 
@@ -18,7 +19,14 @@ class ChainStatus(models.Model):
     head_hash = HashField()
     confirmed_block = models.BigIntegerField(help_text="Newest block whose events are applied.")
     halted = models.BooleanField(default=False, help_text="The contract refuses to go on.")
-    updated = models.DateTimeField()
+    forked = models.BooleanField(
+        default=False, help_text="The chain forked below an applied block; `manage.py resolve_fork` goes on."
+    )
+    node_block = models.BigIntegerField(
+        null=True, help_text="Newest block of the node, which may not be read yet."
+    )
+    progressed = models.DateTimeField(default=timezone.now, help_text="When the newest block was seen.")
+    updated = models.DateTimeField(help_text="When the node last answered.")
 
     class Meta:
         constraints = [
@@ -45,3 +53,23 @@ class ChainStatus(models.Model):
     def confirmed_eon(self) -> int:
         """The eon of the newest applied block."""
         return self.eon_of(self.confirmed_block)
+
+    @property
+    def blocks_behind(self) -> int:
+        """Blocks that the node has and the hub has not read."""
+        return 0 if self.node_block is None else max(self.node_block - self.head_block, 0)
+
+
+class Reorganisation(models.Model):
+    """Blocks that the hub had seen and the chain then replaced. `deep`: below the confirmations, with effects that
+    had been applied (`manage.py resolve_fork`)."""
+
+    time = models.DateTimeField(default=timezone.now)
+    first_block = models.BigIntegerField(help_text="The lowest block that was replaced.")
+    blocks = models.IntegerField(help_text="How many known blocks were replaced.")
+    abandoned_hash = HashField(help_text="The newest block before.")
+    head_hash = HashField(help_text="The newest block after.")
+    deep = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["id"]

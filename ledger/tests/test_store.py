@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
 
 from ledger import engine, store
 from ledger.engine import Refusal
@@ -148,10 +152,35 @@ def test_without_a_chain_there_is_no_eon(play: Play) -> None:
         store.execute([command])
 
 
-def test_a_halted_contract_stops_transfers(play: Play) -> None:
+@pytest.mark.parametrize(
+    ("reason", "changes"),
+    [
+        ("CHAIN_HALTED", {"halted": True, "forked": True}),
+        ("CHAIN_FORKED", {"forked": True}),
+        ("CHAIN_BEHIND", {"node_block": F("head_block") + 21}),
+        ("CHAIN_BEHIND", {"progressed": timezone.now() - timedelta(seconds=301)}),
+    ],
+)
+def test_nothing_new_is_accepted_while_the_chain_is_not_right(
+    play: Play, reason: str, changes: dict[str, Any]
+) -> None:
     alice, bob = funded(play, 2)
-    ChainStatus.objects.update(halted=True)
-    assert code(play.pay(alice, bob, 1)) == "CHAIN_HALTED"
+    ChainStatus.objects.update(**changes)
+    assert code(play.pay(alice, bob, 1)) == reason
+    play.deposit(alice, 5)  # what the chain did is a fact all the same
+    ChainStatus.objects.update(halted=False, forked=False, node_block=None, progressed=timezone.now())
+    assert isinstance(play.pay(alice, bob, 105), StoredTransfer)
+
+
+def test_ordinary_lag_refuses_nothing(play: Play, settings: Any) -> None:
+    alice, bob = funded(play, 2)
+    ChainStatus.objects.update(
+        node_block=F("head_block") + 20, progressed=timezone.now() - timedelta(seconds=290)
+    )
+    assert isinstance(play.pay(alice, bob, 1), StoredTransfer)
+    settings.HUB_CHAIN_STALL_SECONDS = 0
+    ChainStatus.objects.update(progressed=timezone.now() - timedelta(days=9))
+    assert isinstance(play.pay(alice, bob, 1), StoredTransfer)
 
 
 def test_pending_delegated_withdrawals_are_set_aside(play: Play) -> None:

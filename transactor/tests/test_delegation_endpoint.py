@@ -64,6 +64,10 @@ def test_each_refusal_has_its_code(play: Play) -> None:
     assert not DelegatedWithdrawal.objects.exists()
     assert http.post(URL, body(alice)) == (200, "Ok")
     assert http.code(http.post(URL, body(alice))) == "WITHDRAWAL_ALREADY_REQUESTED"
+    ChainStatus.objects.update(node_block=10**6)
+    assert http.code(http.post(URL, body(bob))) == "CHAIN_BEHIND"
+    ChainStatus.objects.update(forked=True)
+    assert http.code(http.post(URL, body(bob))) == "CHAIN_FORKED"
     ChainStatus.objects.update(halted=True)
     assert http.code(http.post(URL, body(bob))) == "CHAIN_HALTED"
     ChainStatus.objects.all().delete()

@@ -24,6 +24,7 @@ from leveller.models import Agreement
 from nocust.addresses import to_checksum
 from nocust.messages import active_state_hash
 from nocust.signatures import is_valid
+from operator_api.error_codes import ErrorCode
 from operator_api.simulation.play import Play
 from operator_api.simulation.wallets import SimulatedWallet, transfer_body
 from tos import services as tos
@@ -315,10 +316,19 @@ def _subscribe(player: SimulatedWallet) -> None:
     )
 
 
-def test_a_halted_contract(play: Play) -> None:
+@pytest.mark.parametrize(
+    ("reason", "changes"),
+    [
+        ("CHAIN_HALTED", {"halted": True}),
+        ("CHAIN_FORKED", {"forked": True}),
+        ("CHAIN_BEHIND", {"node_block": 10**6}),
+    ],
+)
+def test_while_the_chain_is_not_right(play: Play, reason: str, changes: dict[str, Any]) -> None:
     alice, bob = funded(play, 2)
-    ChainStatus.objects.update(halted=True)
-    assert http.code(refused_without_trace(alice.transfer(bob.owner, 1))) == "CHAIN_HALTED"
+    ChainStatus.objects.update(**changes)
+    found = refused_without_trace(alice.transfer(bob.owner, 1))
+    assert found == (400, [{"message": ErrorCode[reason].value, "code": reason}])
 
 
 def test_before_the_chain_was_read(play: Play) -> None:

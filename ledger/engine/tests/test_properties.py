@@ -107,12 +107,12 @@ class Ledger(RuleBasedStateMachine):
     def close_eon_before(self) -> None:
         self.world.close_eon_before()
 
-    @rule(pair=peers)
-    def transfer_while_halted(self, pair: tuple[int, int]) -> None:
+    @rule(pair=peers, why=st.sampled_from(["CHAIN_HALTED", "CHAIN_FORKED", "CHAIN_BEHIND"]))
+    def transfer_while_stopped(self, pair: tuple[int, int], why: str) -> None:
         sender, recipient = self._pair(pair)
-        self.world.halted = True
-        self._expect(self._signed(sender, recipient, 0), "CHAIN_HALTED")
-        self.world.halted = False
+        self.world.stopped = why
+        self._expect(self._signed(sender, recipient, 0), why)
+        self.world.stopped = ""
 
     @rule(who=pick, amount=amounts)
     def reserve(self, who: int, amount: int) -> None:

@@ -56,7 +56,7 @@ class World:
     wallets: list[SimulatedWallet]
     eon: int = 1
     closed: set[int] = field(default_factory=lambda: {0})
-    halted: bool = False
+    stopped: str = ""
     accounts: dict[Key, Account] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     moments: list[int] = field(default_factory=list)
@@ -74,7 +74,7 @@ class World:
 
     @property
     def facts(self) -> Facts:
-        return Facts(self.eon, set(self.closed), set(self.nonces), dict(self.reserved), self.halted)
+        return Facts(self.eon, set(self.closed), set(self.nonces), dict(self.reserved), self.stopped)
 
     def view(self, owners: Iterable[Owner], eons: Iterable[int]) -> dict[Key, Account]:
         """The accounts that a command on these wallets and eons needs: what is not stored opens with what the

@@ -39,7 +39,8 @@ class Command(BaseCommand):
             raise CommandError("At least 2 wallets, 1 eon and no negative number of payments.")
         seed = time.time_ns() if options["seed"] is None else options["seed"]
         contract = settings.HUB_LQD_CONTRACT_ADDRESS
-        chain = ChainClient(settings.HUB_ETHEREUM_NODE_URL, contract, settings.HUB_OWNER_ACCOUNT_KEY)
+        node_url = settings.HUB_ETHEREUM_NODE_URL.split(",")[0]
+        chain = ChainClient(node_url, contract, settings.HUB_OWNER_ACCOUNT_KEY)
         traffic = Traffic(HubClient(options["hub"]), chain, contract, options["wallets"], seed)
         begun = time.monotonic()
         try:
