@@ -24,13 +24,17 @@ MUTANTS: Final[dict[str, tuple[str, str, str]]] = {
     "insolvent checkpoints pass": (
         "Allotments.sol",
         'check(total <= _owned(a.token, info, a.eon, pool), "b");',
-        "_owned(a.token, info, a.eon, pool);",
+        'check(total <= _owned(a.token, info, a.eon, pool) || total != 0, "b");',
     ),
-    "missing balances pass": ("StateChallenges.sol", 'check(due <= covered, "B");', ""),
+    "missing balances pass": (
+        "StateChallenges.sol",
+        'check(due <= covered, "B");',
+        'check(due <= covered || due != 0, "B");',
+    ),
     "stale states pass as answers": (
         "StateChallenges.sol",
         'check(deltas[0] >= challenged & WORD128 && deltas[1] >= challenged >> 128, "x");',
-        "",
+        'check(challenged >= 0, "x");',
     ),
     "paid requests stay in the running total": (
         "Withdrawals.sol",
