@@ -11,6 +11,7 @@ from contractor.slashing import awaits_cancellation, give_up_cancelling, is_canc
 from contractor.transactions import queue
 from ledger.checkpoint import create_checkpoint
 from ledger.models import ChainStatus, RootCommitment, Token
+from nocust.addresses import to_checksum
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +38,19 @@ def create_due_checkpoint() -> int:
             transaction.set_rollback(True)
             return 0
         commitment = create_checkpoint(eon, status.head_block)
+        _tell_shortfalls(commitment)
         queue("submitCheckpoint", {"eon": eon, "root": commitment.merkle_root.hex()}, tag=f"checkpoint/{eon}")
     return 1
+
+
+def _tell_shortfalls(commitment: RootCommitment) -> None:
+    for row in commitment.tokens.filter(shortfall__gt=0).select_related("token"):
+        raise_alarm(
+            "overdraft",
+            f"checkpoint {commitment.eon_number} allots {row.shortfall} of {to_checksum(row.token.address)} more"
+            " than the contract holds: it will refuse every proof of this token until that is sent there without a"
+            " deposit",
+        )
 
 
 def is_due(status: ChainStatus) -> bool:

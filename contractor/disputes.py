@@ -122,7 +122,7 @@ def _entry(contract: Contract, row: Challenge, block: int | None) -> ChallengeEn
 
 def _is_mined(answer: EthereumTransaction) -> bool:
     """Whether the contract took it, in whatever block."""
-    return answer.attempts.filter(nonce=answer.nonce, mined__isnull=False, succeeded=True).exists()
+    return answer.attempts.filter(mined__isnull=False, succeeded=True).exists()
 
 
 def _warn(parameters: ContractParameters, row: Challenge, head: int) -> None:

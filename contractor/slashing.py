@@ -39,8 +39,8 @@ State = EthereumTransaction.State
 
 @dataclass(frozen=True, slots=True)
 class Overdraft:
-    """A wallet below zero: by how much, since which of the eons whose ledger is open, and the marker that lets the
-    contract cancel its requests; or why they cannot be cancelled."""
+    """A wallet below zero: by how much, the oldest eon whose requests have to be cancelled, and the marker that
+    lets the contract do so; or why it cannot."""
 
     wallet: Wallet
     missing: int
@@ -92,10 +92,12 @@ def overdrafts(eon: int) -> list[Overdraft]:
     found = []
     for wallet in wallets:
         before, now = (accounts[wallet.pk, number].available for number in (eon - 1, eon))
-        if not closed and before < 0:
-            found.append(_case(wallet, -before, eon - 1, eon, requests[wallet.pk]))
+        made = requests[wallet.pk]
+        without_newest = now + sum(request.amount for request in made if request.eon_number == eon)
+        if not closed and min(before, without_newest) < 0:
+            found.append(_case(wallet, -min(before, now), eon - 1, eon, made))
         elif now < 0:
-            found.append(_case(wallet, -now, eon, eon, requests[wallet.pk]))
+            found.append(_case(wallet, -now, eon, eon, made))
     return found
 
 

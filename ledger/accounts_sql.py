@@ -20,7 +20,8 @@ def lock_wallets(wallets: Sequence[int]) -> None:
 
 def load_accounts(owners: Mapping[int, Owner], eons: Iterable[int]) -> dict[Key, Account]:
     """The accounts of all `owners` in all `eons`, and those in the eons after where they exist. An account that
-    does not exist yet opens with what the wallet had at the end of the eon before."""
+    does not exist yet opens with what the wallet had at the end of the eon before, which is what the eon's
+    checkpoint allots once there is one: there nobody has less than nothing."""
     wanted = sorted(eons)
     wallets = sorted(owners)
     read = sorted({eon for known in wanted for eon in (known, known + 1)})
@@ -58,10 +59,12 @@ def _openings(wallets: Sequence[int], eon: int) -> dict[int, int]:
     if not wallets:
         return {}
     rows = fetch(
-        f'SELECT w.id, COALESCE({AVAILABLE}, x."right" - x."left", 0) FROM unnest(%s::bigint[]) w(id)'  # noqa: S608
+        f'SELECT w.id, COALESCE(n."right" - n."left", {AVAILABLE}, x."right" - x."left", 0)'  # noqa: S608
+        " FROM unnest(%s::bigint[]) w(id)"
+        " LEFT JOIN ledger_exclusivebalanceallotment n ON n.wallet_id = w.id AND n.eon_number = %s"
         " LEFT JOIN ledger_account a ON a.wallet_id = w.id AND a.eon_number = %s"
         " LEFT JOIN ledger_exclusivebalanceallotment x ON x.wallet_id = w.id AND x.eon_number = %s",
-        [list(wallets), eon - 1, eon - 1],
+        [list(wallets), eon, eon - 1, eon - 1],
     )
     return {wallet: int(opening) for wallet, opening in rows}
 

@@ -10,7 +10,7 @@ import io
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 
@@ -18,10 +18,10 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from ledger.accounts_sql import AVAILABLE
+from ledger.accounts_sql import AVAILABLE, lock_wallets
 from ledger.models import ChainStatus, Event, Outbox, RootCommitment, Token, TokenCommitment
 from ledger.models.commitments import CHUNK_HASHES
-from ledger.sql import Row, fetch, write
+from ledger.sql import Row, execute, fetch, write
 from ledger.store import chain_status, notify_outbox
 from nocust.balances import balance_inner_hash, balance_tree, token_leaf, token_tree
 from nocust.encoding import ZERO_HASH
@@ -52,6 +52,7 @@ class Leaves:
     bounds: list[int]
     rows: io.StringIO
     signed_total: int = 0
+    overdrawn: list[int] = field(default_factory=list)
 
     @property
     def total(self) -> int:
@@ -73,10 +74,12 @@ def create_checkpoint(eon: int, head_block: int) -> RootCommitment:
     tokens = list(Token.objects.order_by("trail"))
     commitments: list[TokenCommitment] = []
     trees: list[IntervalTree] = []
+    overdrawn: list[int] = []
     for token in tokens:
         leaves = _collect(token, eon, passive_roots)
         wallets = len(leaves.inner)
         wallet_bound = leaves.total
+        overdrawn += leaves.overdrawn
         _add_unclaimed(token, eon, status, leaves)
         tree = balance_tree(leaves.inner, leaves.bounds)
         _copy_allotments(leaves.rows)
@@ -89,8 +92,10 @@ def create_checkpoint(eon: int, head_block: int) -> RootCommitment:
                 wallet_upper_bound=wallet_bound,
                 wallet_count=wallets,
                 leaf_count=tree.count,
+                shortfall=wallet_bound - leaves.signed_total,
             )
         )
+    _write_off(overdrawn, eon)
     return _commit(eon, head_block, commitments, trees)
 
 
@@ -197,18 +202,31 @@ def _add_leaf(leaves: Leaves, token: Token, eon: int, row: Row, passive_root: by
     )
     left = leaves.total
     leaves.signed_total += int(funds)
-    # What is below zero was requested on chain after it was spent; slashing cancels that request.
+    if funds < 0:
+        # It was requested on chain after it was spent, and nothing cancels that request any more.
+        leaves.overdrawn.append(wallet)
     leaves.bounds.append(left + max(int(funds), 0))
     passive = NULL if passive_root is None else f"\\\\x{passive_root.hex()}"
     columns = (wallet, eon, left, leaves.total, passive, received, marker, NULL if state is None else state)
     leaves.rows.write("\t".join(map(str, columns)) + "\n")
 
 
+def _write_off(wallets: list[int], eon: int) -> None:
+    """Let wallets that were below zero begin the eon with nothing, as the checkpoint says: the contract knows no
+    debts, and their owners could challenge what is subtracted from their later income."""
+    if wallets:
+        lock_wallets(sorted(wallets))
+        execute(
+            "UPDATE ledger_account SET opening = 0 WHERE eon_number = %s AND wallet_id = ANY(%s) AND opening < 0",
+            [eon, wallets],
+        )
+
+
 def _add_unclaimed(token: Token, eon: int, status: ChainStatus, leaves: Leaves) -> None:
     """Check that wallets own exactly what the contract holds for them, and give the operator's address a last
     leaf over deposits whose address had not registered, less what was requested without a wallet."""
     first = status.first_block_of(eon)
-    (deposits, waiting), (requests, foreign) = (
+    (deposits, waiting), (requests, foreign), (written_off,) = (
         fetch(
             "SELECT COALESCE(sum(amount), 0),"
             " COALESCE(sum(amount) FILTER (WHERE wallet_id IS NULL OR eon_number >= %s), 0)"
@@ -221,13 +239,16 @@ def _add_unclaimed(token: Token, eon: int, status: ChainStatus, leaves: Leaves) 
             " WHERE token_id = %s AND block < %s AND (slashed_eon_number IS NULL OR slashed_eon_number >= %s)",
             [token.pk, first, eon],
         )[0],
+        fetch(
+            "SELECT COALESCE(sum(shortfall), 0) FROM ledger_tokencommitment WHERE token_id = %s", [token.pk]
+        )[0],
     )
-    managed = int(deposits) - int(requests)
+    managed = int(deposits) - int(requests) + int(written_off)
     unclaimed = int(waiting) - int(foreign)
     if unclaimed < 0 or leaves.signed_total + unclaimed != managed:
         raise UnbalancedLedgerError(
             f"{token}: wallets own {leaves.signed_total}, {unclaimed} is unclaimed, but deposits less"
-            f" withdrawal requests before eon {eon} are {managed}"
+            f" withdrawal requests before eon {eon}, {written_off} written off, are {managed}"
         )
     if unclaimed:
         inner = balance_inner_hash(

@@ -19,6 +19,13 @@ def fetch(statement: str, parameters: Sequence[Any] = ()) -> list[Row]:
         return list(cursor.fetchall())
 
 
+def execute(statement: str, parameters: Sequence[Any] = ()) -> int:
+    """Run a statement that gives no rows; how many it changed."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return int(cursor.rowcount)
+
+
 def write(statement: str, rows: Sequence[Row], template: str | None = None) -> None:
     """Run `statement`, whose `VALUES %s` takes the rows, a page at a time."""
     if rows:

@@ -94,7 +94,8 @@ class Challenge(BlockchainTransaction):
     sender = AddressField()
     recipient = AddressField()
     by_sender = models.BooleanField(
-        null=True, help_text="Whether the transfer's sender opened it; null until the contract's record was read."
+        null=True,
+        help_text="Whether the transfer's sender opened it; null until the contract's record was read.",
     )
     deadline = models.BigIntegerField(help_text="The last block that may hold the answer.")
     rebuted = models.BooleanField(default=False)

@@ -29,7 +29,8 @@ class TokenCommitment(models.Model):
     """One token's balance tree in a checkpoint (`spec/crypto.md` §10, §11).
 
     `wallet_count` leaves belong to wallets; when `leaf_count` is one more, the last holds funds nobody claimed,
-    up to `upper_bound`. `membership_hashes` is the token's path in the tree of tokens.
+    up to `upper_bound`. Wallets that were below zero are allotted nothing; the `shortfall` is what they owed, by
+    which the bounds exceed what the contract holds. `membership_hashes` is the token's path in the tree of tokens.
     """
 
     root_commitment = models.ForeignKey(RootCommitment, on_delete=models.CASCADE, related_name="tokens")
@@ -39,6 +40,7 @@ class TokenCommitment(models.Model):
     wallet_upper_bound = AmountField(help_text="Right edge of the last wallet's interval.")
     wallet_count = models.BigIntegerField()
     leaf_count = models.BigIntegerField()
+    shortfall = AmountField(default=0, help_text="What was written off of wallets that were below zero.")
     membership_hashes = HashListField()
 
     class Meta:

@@ -12,6 +12,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from ledger import engine, store
+from ledger.accounts_sql import load_accounts
 from ledger.engine import Refusal
 from ledger.models import (
     Account,
@@ -22,6 +23,7 @@ from ledger.models import (
     ExclusiveBalanceAllotment,
     MinimumAvailableBalance,
     Outbox,
+    TokenCommitment,
     Transfer,
     Wallet,
 )
@@ -310,20 +312,47 @@ def test_a_request_for_what_was_spent_is_owed_until_it_is_slashed(play: Play) ->
     request = play.request_withdrawal(alice, 100)
     assert available(play, alice) == -80
     assert code(play.pay(alice, bob, 0)) == "DEBIT_WALLET_OVERSPENDING"
-    play.next_eon()
-    check_checkpoint(3)
-    assert ExclusiveBalanceAllotment.objects.get(wallet=alice.wallet_id, eon_number=3).right == 0
-    assert code(play.pay(alice, bob, 0)) == "DEBIT_WALLET_OVERSPENDING"
     slash(request, play.eon)
     assert available(play, alice) == 20
     assert isinstance(play.pay(alice, bob, 20), StoredTransfer)
     play.next_eon()
-    check_checkpoint(4)
+    check_checkpoint(3)
     check_ledger()
     assert {w.pk: balance(w) for w in Wallet.objects.filter(pk__in=[alice.wallet_id, bob.wallet_id])} == {
         alice.wallet_id: 0,
         bob.wallet_id: 200,
     }
+
+
+@pytest.mark.parametrize("touched", [False, True], ids=["", "with an account in the new eon"])
+def test_a_debt_that_nothing_cancels_is_written_off_by_the_checkpoint(play: Play, touched: bool) -> None:
+    """The contract knows no debts: from its view the wallet begins with the nothing it is allotted."""
+
+    def opened(play: Play, player: SimulatedWallet) -> int:
+        return load_accounts({player.wallet_id: player.owner}, [play.eon])[
+            player.wallet_id, play.eon
+        ].available
+
+    alice, bob = funded(play, 2)
+    play.next_eon()
+    play.pay(alice, bob, 80)
+    play.request_withdrawal(alice, 100)
+    play.enter_next_eon()
+    if touched:
+        play.deposit(alice, 7)
+        assert available(play, alice) == -73
+    play.close_eon()
+    assert opened(play, alice) == (7 if touched else 0)
+    assert ExclusiveBalanceAllotment.objects.get(wallet=alice.wallet_id, eon_number=3).right == 0
+    assert TokenCommitment.objects.get(root_commitment__eon_number=3, token=play.tokens[0]).shortfall == 80
+    check_checkpoint(3)
+    check_ledger()
+    assert isinstance(play.pay(bob, alice, 5), StoredTransfer)
+    play.next_eon()
+    assert opened(play, alice) == (12 if touched else 5)
+    assert TokenCommitment.objects.get(root_commitment__eon_number=4, token=play.tokens[0]).shortfall == 0
+    check_checkpoint(4)
+    check_ledger()
 
 
 def test_a_request_slashed_in_its_own_eon(play: Play) -> None:
