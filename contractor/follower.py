@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from contractor import checkpoints, effects, progress
@@ -97,7 +98,8 @@ def run(seconds: float = CATCH_UP_SECONDS) -> int:
         while True:
             blocks = step()
             done += blocks
-            closed = checkpoints.create_due_checkpoint() if blocks >= progress.FAR_BLOCKS else 0
+            behind = ChainStatus.objects.filter(node_block__gt=F("head_block")).exists()
+            closed = checkpoints.create_due_checkpoint() if behind else 0
             if (blocks < STEP_BLOCKS and not closed) or time.monotonic() > deadline:
                 return done
     finally:

@@ -14,7 +14,7 @@ from django.conf import settings as django_settings
 
 import contracts
 from admission import services as admission
-from contractor import alarms, chain, checkpoints, follower, sender
+from contractor import alarms, chain, checkpoints, follower, progress, sender
 from contracts.deploy import deploy_development
 from ledger import store
 from ledger.models import ChainStatus, Token, Wallet
@@ -37,7 +37,7 @@ class DevelopmentNode:
         from web3 import HTTPProvider, Web3
 
         self.url = url
-        self.web3 = Web3(HTTPProvider(url))
+        self.web3 = Web3(HTTPProvider(url, request_kwargs={"timeout": 60}))
         self.contract: Any = None
         self.token: Any = None
 
@@ -143,6 +143,7 @@ def node(_anvil: DevelopmentNode, settings: Any) -> Iterator[DevelopmentNode]:
     settings.HUB_LQD_CONTRACT_CONFIRMATIONS = 3
     chain.forget()
     alarms.forget()
+    progress.forget()
     sender._watched = None
     store.rules.cache_clear()
     yield _anvil
