@@ -243,3 +243,27 @@ def test_an_overdraft_without_marker_is_an_alarm_and_can_be_made_good(
     hub.go_to(6, OPEN_ERA)
     assert hub.available(thief.wallet) == 25
     assert not hub.status.halted
+
+
+def test_money_spent_after_the_eon_of_a_late_request_is_saved(
+    hub: Hub, thief: Player, victim: Player
+) -> None:
+    """Requested in an eon's last block and spent in the next one's first, before the request is confirmed: neither
+    eon alone is overdrawn by what happened in it."""
+    hub.node.mine_to_era(3, BLOCKS_PER_EON - 2)
+    beat(hub)
+    request(thief, 60)
+    hub.node.mine()
+    beat(hub)
+    assert hub.status.eon == 4
+    thief.pay(victim, 100)
+    settle(hub, 10)
+    assert WithdrawalRequest.objects.get().slashed
+    assert hub.available(thief.wallet) == 0
+    assert hub.available(victim.wallet) == 200
+    hub.go_to(5, OPEN_ERA)
+    assert thief.challenge_state(4)
+    assert victim.challenge_state(4)
+    settle(hub, 7)
+    assert list(Challenge.objects.values_list("rebuted", flat=True)) == [True, True]
+    assert not hub.status.halted

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import F, Q
 
 from ledger.fields import AmountField, HashField, HashListField, SignatureField, non_negative
 from ledger.models.wallets import Wallet
@@ -34,7 +33,8 @@ class Account(models.Model):
     """A wallet in one eon: the constant-size record the engine decides on.
 
     available = opening + deposited + gained + received - spent - withdrawn. It is below zero only when the
-    owner requested more on chain than was left, which is what slashing is for.
+    owner requested more on chain than was left, which is what slashing is for; spending never takes it there, as a
+    trigger sees to.
 
     `withdrawn` is net of cancelled requests, those of the eon before included, so it may be below zero.
     `set_peaks` are the Merkle peaks of the `set_size` closed leaves of the transaction set; `tail` is the newest
@@ -67,12 +67,6 @@ class Account(models.Model):
                 "set_size",
                 "passive_marker",
                 table="account",
-            ),
-            models.CheckConstraint(
-                condition=Q(withdrawn__gt=0)
-                | Q(opening__lt=0)
-                | Q(spent__lte=F("opening") + F("deposited") + F("gained") + F("received") - F("withdrawn")),
-                name="account_never_overspent",
             ),
         ]
 

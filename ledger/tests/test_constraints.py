@@ -75,6 +75,16 @@ def test_an_account_is_never_overspent(pair: list[SimulatedWallet]) -> None:
         account(pair[0]).update(spent=101)
     with refused("account_never_overspent"):
         account(pair[1]).update(spent=131)
+    with refused("account_never_overspent"):
+        Account.objects.create(wallet_id=pair[1].wallet_id, eon_number=2, opening=5, spent=6)
+    with refused("account_never_overspent"):
+        account(pair[1]).update(withdrawn=10, spent=121)
+
+
+def test_the_chain_may_take_what_is_spent_already(pair: list[SimulatedWallet]) -> None:
+    account(pair[0]).update(spent=100)
+    account(pair[0]).update(withdrawn=7)
+    account(pair[0]).update(withdrawn=0, opening=-8)
 
 
 @pytest.mark.parametrize("field", ["deposited", "spent", "gained", "received", "set_size", "passive_marker"])

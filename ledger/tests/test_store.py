@@ -364,3 +364,19 @@ def test_a_request_slashed_in_its_own_eon(play: Play) -> None:
     play.next_eon()
     assert check_checkpoint(3) == 3
     check_ledger()
+
+
+def test_a_late_request_for_what_was_spent_in_the_new_eon(play: Play) -> None:
+    """Requested in the last block of an eon, spent in the first of the next, before the request is confirmed."""
+    alice, bob = funded(play, 2)
+    play.enter_next_eon()
+    assert isinstance(play.pay(alice, bob, 100), StoredTransfer)
+    request = play.request_withdrawal(alice, 60, eon=1)
+    assert (available(play, alice, 1), available(play, alice, 2)) == (40, -60)
+    play.close_eon()
+    check_checkpoint(2)
+    slash(request, play.eon)
+    assert available(play, alice) == 0
+    play.next_eon()
+    check_checkpoint(3)
+    check_ledger()
