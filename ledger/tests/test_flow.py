@@ -14,7 +14,7 @@ from ledger import engine, store
 from ledger.accounts_sql import load_accounts
 from ledger.directory import owner_of
 from ledger.engine import Refusal
-from ledger.models import Account, RootCommitment, Wallet, WithdrawalRequest
+from ledger.models import Account, ExclusiveBalanceAllotment, RootCommitment, Wallet, WithdrawalRequest
 from ledger.tests.checks import account_rows, check_checkpoint, check_ledger, row_counts
 from operator_api.simulation.play import Play
 from operator_api.simulation.wallets import SimulatedWallet
@@ -95,15 +95,22 @@ class Flow:
             self.players.append(player)
 
     def request_withdrawal(self) -> None:
-        """Of what the wallet had as the eon began, so that it may be spent already."""
+        """Of a part of what the wallet was allotted, so that it may be spent already."""
         player = self.random.choice(self.players)
-        self.play.request_withdrawal(player, max(self.spendable(player), 0) // 3, self.effect_eon())
+        allotments = ExclusiveBalanceAllotment.objects.filter(wallet=player.wallet_id)
+        newest = allotments.order_by("-eon_number").first()
+        allotted = 0 if newest is None else newest.right - newest.left
+        amount = allotted * self.random.randint(0, 3) // 3
+        self.play.request_withdrawal(player, amount, self.effect_eon())
 
     def slash(self) -> None:
-        """Cancel a request of this eon or the one before."""
-        request = WithdrawalRequest.objects.filter(slashed=False, eon_number__gte=self.play.eon - 1).first()
+        """Cancel a request of an eon that is not closed: there it is given back."""
+        oldest = self.play.eon
+        if not RootCommitment.objects.filter(eon_number=oldest).exists():
+            oldest -= 1
+        request = WithdrawalRequest.objects.filter(slashed=False, eon_number__gte=oldest).first()
         if request is not None:
-            slash(request, self.play.eon)
+            slash(request, request.eon_number)
 
     def effect_eon(self) -> int:
         """The latest eon, or the one before while its ledger is open."""
