@@ -59,9 +59,8 @@ def make() -> None:
 
 def _verify(count: int) -> None:
     """Derive and verify proofs of random wallets."""
-    from auditor.render import active_state_checksum
     from ledger.models import RootCommitment, Wallet
-    from ledger.proofs import proofs
+    from ledger.proofs import active_state_checksum, proofs
     from nocust.balances import verify_account_allotment
     from nocust.encoding import ZERO_HASH
 
@@ -80,7 +79,7 @@ def _verify(count: int) -> None:
             row.passive_checksum or ZERO_HASH,
             row.passive_amount,
             row.passive_marker,
-            active_state_checksum(proof),
+            active_state_checksum(wallet.token.address, proof),
             trail=wallet.trail_identifier,
             token_trail=0,
             root=root,
