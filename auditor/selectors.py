@@ -39,6 +39,11 @@ def tokens() -> list[Token]:
     return list(Token.objects.order_by("trail"))
 
 
+def find_token(address: bytes) -> Token | None:
+    """The token at `address`, or None."""
+    return Token.objects.filter(address=address).first()
+
+
 def find_wallet(token: bytes, address: bytes) -> Wallet | None:
     """The wallet of `address` for the token, with the token; or None."""
     return Wallet.objects.filter(token__address=token, address=address).select_related("token").first()

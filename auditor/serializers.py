@@ -322,3 +322,81 @@ class WalletStateSerializer(Fields):
 
     class Meta:
         ref_name = "WalletState"
+
+
+class RecoverAllArgumentsSerializer(Fields):
+    """The arguments of recoverAllFunds, in their order."""
+
+    token = _text(ADDRESS)
+    holder = _text(ADDRESS)
+    checksums = _hashes("of the active state and of what was received")
+    trail = serializers.IntegerField()
+    allotment_chain = _hashes("siblings in the token's balance tree, leaf to root")
+    membership_chain = _hashes("siblings of the token in the tree of tokens")
+    values = serializers.ListField(child=AmountText())
+    interval = serializers.ListField(child=AmountText(), help_text="left and right bound of the allotment")
+    dummy_passive_mark = serializers.ListField(child=AmountText(), help_text="0, passive amount and marker")
+
+    class Meta:
+        ref_name = "RecoverAllArguments"
+
+
+class RecoveryWaySerializer(Fields):
+    """What to call while the contract's lastSubmissionEon() is `last_submission_eon`."""
+
+    last_submission_eon = serializers.IntegerField()
+    merkle_root = _text(f"root of the checkpoint before that one, which is then final, {HASH}")
+    allotment = AmountText(
+        help_text="what that checkpoint allots; later deposits and older requests are added"
+    )
+    merkle_proof = ProofSerializer()
+    function = _text("recoverAllFunds")
+    arguments = RecoverAllArgumentsSerializer()
+    calldata = _text("the call, ready to be sent to the contract: 0x and hexadecimal digits")
+
+    class Meta:
+        ref_name = "RecoveryWay"
+
+
+class RecoverParentChainArgumentsSerializer(Fields):
+    """The arguments of recoverOnlyParentChainFunds, in their order."""
+
+    token = _text(ADDRESS)
+    holder = _text(ADDRESS)
+
+    class Meta:
+        ref_name = "RecoverParentChainArguments"
+
+
+class ParentChainRecoverySerializer(Fields):
+    """What to call for money that is in no final checkpoint."""
+
+    function = _text("recoverOnlyParentChainFunds")
+    arguments = RecoverParentChainArgumentsSerializer()
+    calldata = _text("the call, ready to be sent to the contract: 0x and hexadecimal digits")
+
+    class Meta:
+        ref_name = "ParentChainRecovery"
+
+
+class RecoveryBundleSerializer(Fields):
+    """All that an owner needs to recover its money from a halted contract, without the hub."""
+
+    version = serializers.IntegerField(help_text="1")
+    contract = _text(ADDRESS)
+    chain_id = serializers.IntegerField()
+    operator = _text(ADDRESS)
+    token = _text(ADDRESS)
+    token_trail = serializers.IntegerField(help_text="the token's place in the tree of tokens")
+    wallet = _text(ADDRESS)
+    trail_identifier = serializers.IntegerField(allow_null=True, help_text="null without registration")
+    halted = serializers.BooleanField(help_text="whether the contract refuses to go on: recovery is possible")
+    block = serializers.IntegerField(help_text="newest block that the hub has read")
+    time = serializers.IntegerField(help_text="UNIX seconds")
+    last_submission_eon = serializers.IntegerField(help_text="the contract's, at that block")
+    ways = RecoveryWaySerializer(many=True, help_text="empty for a wallet that is in no checkpoint yet")
+    parent_chain = ParentChainRecoverySerializer()
+    instructions = serializers.ListField(child=_text("a sentence"), help_text="what to do, in plain words")
+
+    class Meta:
+        ref_name = "RecoveryBundle"

@@ -14,5 +14,6 @@ urlpatterns = [
     re_path(r"^audit/transactions/?$", views.transactions),
     re_path(r"^audit/transactions/(?P<transaction_id>[0-9]+)/?$", views.transaction),
     re_path(rf"^audit/{_TOKEN}/{_WALLET}/whois/?$", views.whois),
+    re_path(rf"^audit/{_TOKEN}/{_WALLET}/recovery/?$", views.recovery_bundle),
     re_path(rf"^audit/(?P<eon_number>[0-9]+)/{_TOKEN}/{_WALLET}/?$", views.wallet_state),
 ]

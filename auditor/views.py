@@ -11,7 +11,7 @@ from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from auditor import listing, render, selectors, serializers
+from auditor import listing, recovery, render, selectors, serializers
 from ledger.deliveries import deliveries
 from ledger.models import Wallet
 from ledger.store import chain_status
@@ -154,3 +154,25 @@ def transaction(request: Request, transaction_id: str) -> Response:
     if row is None:
         raise NotFound
     return Response(render.transaction(row, deliveries([row]).get(row.pk)))
+
+
+@swagger_auto_schema(
+    method="get",
+    tags=TAGS,
+    operation_id="audit_recovery",
+    manual_parameters=[TOKEN, _path("wallet", "the owner's address, with or without 0x; registered or not")],
+    responses={
+        200: serializers.RecoveryBundleSerializer,
+        404: detail("There is no such token."),
+        **NOT_READY,
+    },
+)
+@api_view(["GET"])
+def recovery_bundle(request: Request, token: str, wallet: str) -> Response:
+    """Recovery bundle: all that is needed to get the money of an address out of a halted contract without the hub,
+    in one document to keep. It is served at any time and used by `python -m nocust recover`."""
+    address = parse_address(wallet)
+    found = selectors.find_token(parse_address(token))
+    if found is None:
+        raise NotFound
+    return Response(recovery.bundle(found, address, selectors.find_wallet(found.address, address)))

@@ -1,8 +1,10 @@
-"""Command line of the package: `python -m nocust vectors FILE`."""
+"""Command line of the package: `python -m nocust vectors FILE`, `python -m nocust recover BUNDLE --node URL`."""
 
 import argparse
 import sys
 from pathlib import Path
+
+from nocust import recover
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -13,7 +15,13 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     vectors = commands.add_parser("vectors", help="recompute every value of a file of test vectors")
     vectors.add_argument("file", type=Path, help="JSON file of vectors")
+    recovery = commands.add_parser(
+        "recover", help="take a wallet's money out of a halted commit-chain with its recovery bundle"
+    )
+    recover.add_arguments(recovery)
     options = parser.parse_args(arguments)
+    if options.command == "recover":
+        return recover.run(options, lambda line: print(line, flush=True))  # noqa: T201  (that is what it is for)
     from nocust.vectors.command import check_file
 
     return check_file(options.file, sys.stdout)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SHARED = {"operator_api.locks", "operator_api.error_codes"}
+SHARED = {"operator_api.locks", "operator_api.error_codes", "operator_api.keys"}
 """Utilities that every app may use; they import no app."""
 
 ALLOWED: dict[str, set[str]] = {
@@ -22,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "leveller": {"nocust", "ledger", "operator_api"},
     "admission": {"nocust", "ledger", "operator_api", "tos"},
     "contractor": {"nocust", "ledger", "operator_api", "contracts", "admission"},
-    "auditor": {"nocust", "ledger", "operator_api"},
+    "auditor": {"nocust", "ledger", "operator_api", "contractor"},
     "transactor": {"nocust", "ledger", "operator_api", "contractor", "auditor", "leveller", "tos"},
     "synchronizer": {"nocust", "ledger", "operator_api", "auditor"},
 }

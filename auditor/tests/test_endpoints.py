@@ -201,5 +201,6 @@ def test_the_documentation_names_every_endpoint(db: None) -> None:
         "/audit/transactions/",
         "/audit/transactions/{transaction_id}/",
         "/audit/{token}/{wallet}/whois/",
+        "/audit/{token}/{wallet}/recovery/",
         "/audit/{eon_number}/{token}/{wallet}/",
     }
