@@ -38,8 +38,8 @@ MUTANTS: Final[dict[str, tuple[str, str, str]]] = {
     ),
     "recovered sums are not booked": (
         "Recovery.sol",
-        "if (last > 1) _addFlows(_tokens[token], last - 1, 0, amount);",
-        "",
+        "if (last > 1) _addFlows(",
+        "if (last > 1000) _addFlows(",
     ),
     "anybody cancels": (
         "Withdrawals.sol",
