@@ -163,10 +163,19 @@ REBUILT = {"submitCheckpoint", "answerChallenge"}
 """Kinds that are built and sent again when the contract reverted them: a newer state may accept them."""
 
 
+DISPENSABLE = {"registerERC20", "requestDelegatedWithdrawal"}
+"""Kinds that the hub can do without. When the operator cancels another one, it is built anew."""
+
+
 def give_up(row: EthereumTransaction) -> None:
     """What follows from a transaction that can't succeed any more, inside the caller's transaction."""
+    release(row)
+    raise_alarm("transaction failed", f"{row.tag}: {row.note}")
+
+
+def release(row: EthereumTransaction) -> None:
+    """Free what waits for a transaction that will not happen, inside the caller's transaction."""
     if row.kind == "requestDelegatedWithdrawal":
         DelegatedWithdrawal.objects.filter(
             pk=row.arguments["delegated_withdrawal"], state=DelegatedWithdrawal.State.PENDING
         ).update(state=DelegatedWithdrawal.State.FAILED)
-    raise_alarm("transaction failed", f"{row.tag}: {row.note}")

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from contractor.errors import NodeError, NodeRefusedError, RevertedError
+from contractor.fees import Market
 from contractor.headers import BLOOM_BYTES, Header, check_links, may_hold_logs
 from contractor.spans import Span, read_range
 from nocust.addresses import to_checksum
@@ -224,10 +225,22 @@ class Node:
                 self.web3.eth.get_transaction_count(_address(address), "pending" if pending else "latest")
             )
 
-    def gas_price(self) -> int:
-        """What the node thinks a transaction should pay, in wei."""
-        with self._asking("gas price"):
-            return int(self.web3.eth.gas_price)
+    def fee_market(self) -> Market:
+        """What transactions pay now. A node that suggests no priority fee on a chain with a base fee is taken to
+        mean the gas price less the base fee."""
+        with self._asking("fees"):
+            block, price = self._ask(
+                [_question("eth_getBlockByNumber", 0, "latest", False), _question("eth_gasPrice", 1)]
+            )
+            gas_price = int(price, 16)
+            if block.get("baseFeePerGas") is None:
+                return Market(None, gas_price, 0)
+            base_fee = int(block["baseFeePerGas"], 16)
+            try:
+                (priority,) = self._ask([_question("eth_maxPriorityFeePerGas", 0)])
+            except NodeRefusedError:
+                return Market(base_fee, gas_price, max(gas_price - base_fee, 0))
+            return Market(base_fee, gas_price, int(priority, 16))
 
     def estimate_gas(self, sender: bytes, to: bytes, data: bytes) -> int:
         """Gas that the call would use now. Raises RevertedError if it would be refused."""

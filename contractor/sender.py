@@ -1,7 +1,9 @@
 """Sending the queued transactions, one nonce after the other, and watching them until they are deep enough.
 
 A signed attempt is stored and committed before it is sent, so a restart sends the same one again. A nonce is given
-only to what the contract would accept now, so a transaction that is refused holds up no other.
+only to what the contract would accept now, so a transaction that is refused holds up no other. One that is not
+mined is offered for more, or replaced by a payment of nothing where the operator wishes so
+(`manage.py transactions`).
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
 
+from contractor import attempts
 from contractor.alarms import raise_alarm
 from contractor.builders import (
+    DISPENSABLE,
     REBUILT,
     ImpossibleError,
     NotYetError,
@@ -23,40 +27,28 @@ from contractor.builders import (
     SupersededError,
     build,
     give_up,
+    release,
 )
 from contractor.chain import chain
 from contractor.errors import NodeRefusedError, RevertedError
+from contractor.fees import Fee, offer, raised
 from contractor.headers import Header
 from contractor.interface import Contract
-from contractor.models import (
-    ContractParameters,
-    ContractState,
-    EthereumTransaction,
-    EthereumTransactionAttempt,
-)
+from contractor.models import ContractState, EthereumTransaction, EthereumTransactionAttempt
 from contractor.node import Receipt
-from contractor.transactions import PRIORITY
+from contractor.transactions import PRIORITY, queue
 from ledger.models import ChainStatus
+from nocust.addresses import to_checksum
 from operator_api.locks import Lock, lock_exclusive
 
 logger = logging.getLogger(__name__)
 
-State = EthereumTransaction.State
+State, Wish = EthereumTransaction.State, EthereumTransaction.Wish
 
-GAS_MARGIN = 1.3
-GAS_LIMIT = 5_000_000
-LOWEST_GAS_PRICE = 10**8  # wei
-HIGHEST_GAS_PRICE = 500 * 10**9  # wei
-BUMP_BLOCKS = 10
-"""Blocks after which an attempt that is not mined is sent again at a higher price."""
-BUMP_PERCENT = 125
 IN_FLIGHT = 50
 """Most transactions on their way at once."""
 LONGEST_RETRY_SECONDS = 30
 ALARM_REFUSALS = 5
-
-KNOWN = ("already known", "already imported", "known transaction")
-USED = ("nonce too low", "nonce is too low", "invalid nonce")
 
 _watched: tuple[bytes, int] | None = None
 
@@ -70,10 +62,26 @@ def step() -> int:
     confirmed = ChainStatus.objects.values_list("confirmed_block", flat=True).first() or 0
     changed = 0
     if _watched != (head.hash, confirmed):
+        _watch_balance(contract)
         changed = watch(contract, head, confirmed)
+    changed += fulfil_wishes(contract, head)
     changed += submit(contract, head)
     _watched = head.hash, confirmed
     return changed
+
+
+def _watch_balance(contract: Contract) -> None:
+    """Tell in time that the operator can't pay for transactions soon."""
+    balance, threshold = (
+        contract.node.balance(settings.HUB_OWNER_ACCOUNT_ADDRESS),
+        settings.OWNER_BALANCE_THRESHOLD,
+    )
+    if balance < threshold:
+        raise_alarm(
+            "low balance",
+            f"{to_checksum(settings.HUB_OWNER_ACCOUNT_ADDRESS)} holds {balance} wei, less than {threshold}",
+            key="",
+        )
 
 
 # ---- watching ---------------------------------------------------------------------------------------------------
@@ -85,13 +93,31 @@ def watch(contract: Contract, head: Header, confirmed: int) -> int:
     if not rows:
         return 0
     used = contract.node.transaction_count(settings.HUB_OWNER_ACCOUNT_ADDRESS)
+    _close_gap(contract, rows[0], used, head)
     return sum(_watch_row(contract, row, head, confirmed, used) for row in rows)
+
+
+def _close_gap(contract: Contract, first: EthereumTransaction, used: int, head: Header) -> None:
+    """Nothing is mined beyond a nonce that is free, as when a fork drops a transaction that we stopped watching, or
+    one of another program: the same is sent again, or a payment of nothing."""
+    assert first.nonce is not None
+    for nonce in range(used, first.nonce):
+        known = EthereumTransactionAttempt.objects.filter(nonce=nonce).last()
+        if known is None:
+            raise_alarm(
+                "nonce gap", f"nonce {nonce} of the operator is free below those on their way; filling it"
+            )
+            with transaction.atomic():
+                fee = offer(attempts.market(contract), attempts.limits())
+                known = attempts.sign_cancellation(first, nonce, fee, head)
+        if not contract.node.knows(known.hash):
+            attempts.send(contract, first, known)
 
 
 def _watch_row(contract: Contract, row: EthereumTransaction, head: Header, confirmed: int, used: int) -> bool:
     assert row.nonce is not None
-    attempts = list(row.attempts.filter(nonce=row.nonce))
-    for attempt in reversed(attempts):
+    made = list(row.attempts.filter(nonce=row.nonce))
+    for attempt in reversed(made):
         receipt = contract.node.receipt(attempt.hash)
         if receipt is not None:
             return _mined(row, attempt, receipt, confirmed)
@@ -101,11 +127,15 @@ def _watch_row(contract: Contract, row: EthereumTransaction, head: Header, confi
     if row.missing_since is not None:
         row.missing_since = None
         row.save(update_fields=["missing_since"])
-    newest = attempts[-1]
-    if head.number - newest.block >= BUMP_BLOCKS:
+    newest = made[-1]
+    if head.number - newest.block >= settings.HUB_BUMP_BLOCKS:
+        raise_alarm(
+            "stuck transaction",
+            f"{row.tag}: nonce {row.nonce} is not mined since block {newest.block} at {attempts.fee_of(newest)}",
+        )
         _bump(contract, row, newest, head)
     elif not contract.node.knows(newest.hash):
-        _send(contract, row, newest)
+        attempts.send(contract, row, newest)
     return False
 
 
@@ -115,13 +145,15 @@ def _mined(
     if (attempt.mined, attempt.succeeded) != (receipt.block, receipt.succeeded):
         attempt.mined, attempt.succeeded = receipt.block, receipt.succeeded
         attempt.save(update_fields=["mined", "succeeded"])
-    if not receipt.succeeded and row.kind in REBUILT:
+    if not receipt.succeeded and not attempt.cancels and row.kind in REBUILT:
         logger.warning("%s was reverted in block %s and is built again", row.tag, receipt.block)
         _requeue(row, f"reverted in block {receipt.block}")
         return True
     if not _is_deep(receipt, confirmed):
         return False
-    if receipt.succeeded:
+    if attempt.cancels:
+        _end_cancelled(row, f"cancelled in block {receipt.block}")
+    elif receipt.succeeded:
         _end(row, State.CONFIRMED, f"block {receipt.block}")
     else:
         _end(row, State.FAILED, f"reverted in block {receipt.block}")
@@ -167,22 +199,80 @@ def _end(row: EthereumTransaction, state: EthereumTransaction.State, note: str) 
     logger.info("%s: %s, %s", row.tag, state, note)
 
 
+def _end_cancelled(row: EthereumTransaction, note: str) -> None:
+    """Free what waited for it, and have it built anew where the hub can't do without. The tag is free for another
+    row, under which others look for it."""
+    tag = row.tag
+    with transaction.atomic():
+        release(row)
+        row.tag = f"cancelled/{row.pk}/{tag}"
+        row.state, row.note, row.wish = State.CANCELLED, note, Wish.NONE
+        row.save(update_fields=["tag", "state", "note", "wish"])
+        if row.kind not in DISPENSABLE:
+            queue(row.kind, row.arguments, tag=tag)
+    logger.info("%s: %s", tag, note)
+
+
 def _bump(
     contract: Contract, row: EthereumTransaction, newest: EthereumTransactionAttempt, head: Header
 ) -> None:
     """Offer more for the same nonce; the call stays what it was."""
-    price = min(max(-(-newest.gas_price * BUMP_PERCENT // 100), _gas_price(contract)), HIGHEST_GAS_PRICE)
-    raise_alarm(
-        "stuck transaction",
-        f"{row.tag}: nonce {row.nonce} is not mined since block {newest.block} at {newest.gas_price} wei",
-    )
-    if price <= newest.gas_price:
-        _send(contract, row, newest)
+    fee = _raised(contract, row, newest)
+    if fee is None:
+        attempts.send(contract, row, newest)
         return
     with transaction.atomic():
-        assert row.nonce is not None
-        attempt = _signed(row, row.nonce, bytes(newest.data), newest.gas, price, head)
-    _send(contract, row, attempt)
+        attempt = attempts.sign_again(row, newest, fee, head)
+    attempts.send(contract, row, attempt)
+
+
+def _raised(contract: Contract, row: EthereumTransaction, newest: EthereumTransactionAttempt) -> Fee | None:
+    fee = raised(attempts.fee_of(newest), attempts.market(contract), attempts.limits())
+    if fee is None:
+        raise_alarm(
+            "fee cap",
+            f"{row.tag}: {attempts.fee_of(newest)} can't be raised, HUB_FEE_CAP is {settings.HUB_FEE_CAP} wei",
+        )
+    return fee
+
+
+# ---- the operator's wishes --------------------------------------------------------------------------------------
+
+
+def fulfil_wishes(contract: Contract, head: Header) -> int:
+    """Bump and cancel what the operator asked for. Returns how many rows that were."""
+    rows = EthereumTransaction.objects.exclude(wish=Wish.NONE).order_by("nonce", "pk")
+    return sum(_fulfil(contract, row, head) for row in rows)
+
+
+def _fulfil(contract: Contract, row: EthereumTransaction, head: Header) -> int:
+    wish, row.wish = row.wish, Wish.NONE
+    if row.state == State.QUEUED:
+        row.retry_at = timezone.now()
+    row.save(update_fields=["wish", "retry_at"])
+    if row.state == State.QUEUED and wish == Wish.CANCEL:
+        _end_cancelled(row, "cancelled before it was sent")
+    elif row.state == State.SENT and row.nonce is not None:
+        made = list(row.attempts.filter(nonce=row.nonce))
+        if any(attempt.mined is not None for attempt in made):
+            return 1  # too late for either
+        if wish == Wish.BUMP:
+            _bump(contract, row, made[-1], head)
+        elif not made[-1].cancels:
+            _replace(contract, row, made[-1], head)
+    return 1
+
+
+def _replace(
+    contract: Contract, row: EthereumTransaction, newest: EthereumTransactionAttempt, head: Header
+) -> None:
+    """Put a payment of nothing in the place of what was sent. Which of them is mined decides."""
+    fee = _raised(contract, row, newest)
+    if fee is None:
+        return
+    with transaction.atomic():
+        attempt = attempts.sign_cancellation(row, newest.nonce, fee, head)
+    attempts.send(contract, row, attempt)
 
 
 # ---- sending ----------------------------------------------------------------------------------------------------
@@ -201,6 +291,8 @@ def _submit_row(contract: Contract, row: EthereumTransaction, head: Header) -> b
     try:
         data = build(contract, row)
         estimate = contract.node.estimate_gas(settings.HUB_OWNER_ACCOUNT_ADDRESS, contract.address, data)
+        if estimate > settings.HUB_GAS_CAP:
+            raise RefusedError(f"it needs {estimate} gas, HUB_GAS_CAP is {settings.HUB_GAS_CAP}")
     except NotYetError as error:
         _postpone(row, str(error))
         return False
@@ -213,9 +305,9 @@ def _submit_row(contract: Contract, row: EthereumTransaction, head: Header) -> b
     except (RevertedError, NodeRefusedError, RefusedError) as error:
         _refused(row, str(error))
         return False
-    gas = min(int(estimate * GAS_MARGIN), GAS_LIMIT)
+    gas = min(estimate * settings.HUB_GAS_MARGIN_PERCENT // 100, settings.HUB_GAS_CAP)
     count = contract.node.transaction_count(settings.HUB_OWNER_ACCOUNT_ADDRESS, pending=True)
-    price = _gas_price(contract)
+    fee = offer(attempts.market(contract), attempts.limits())
     with transaction.atomic():
         lock_exclusive(Lock.SENDER)
         locked = EthereumTransaction.objects.select_for_update().get(pk=row.pk)
@@ -224,9 +316,9 @@ def _submit_row(contract: Contract, row: EthereumTransaction, head: Header) -> b
         nonce = _next_nonce(count)
         locked.state, locked.nonce, locked.refusals, locked.note = State.SENT, nonce, 0, ""
         locked.save()
-        attempt = _signed(locked, nonce, data, gas, price, head)
-    logger.info("%s: sent with nonce %s", locked.tag, nonce)
-    _send(contract, locked, attempt)
+        attempt = attempts.sign(locked, nonce, data, gas, fee, head)
+    logger.info("%s: sent with nonce %s at %s", locked.tag, nonce, fee)
+    attempts.send(contract, locked, attempt)
     return True
 
 
@@ -240,54 +332,6 @@ def _next_nonce(count: int) -> int:
         if newest is not None:
             next_nonce = max(next_nonce, newest + 1)
     return next_nonce
-
-
-def _gas_price(contract: Contract) -> int:
-    return min(max(contract.node.gas_price(), LOWEST_GAS_PRICE), HIGHEST_GAS_PRICE)
-
-
-def _signed(
-    row: EthereumTransaction, nonce: int, data: bytes, gas: int, price: int, head: Header
-) -> EthereumTransactionAttempt:
-    """A stored attempt, signed with the operator's key; the caller's transaction must commit before it is sent."""
-    from eth_account import Account
-
-    parameters = ContractParameters.objects.get()
-    signed = Account.sign_transaction(
-        {
-            "nonce": nonce,
-            "gasPrice": price,
-            "gas": gas,
-            "to": parameters.contract,
-            "value": 0,
-            "data": data,
-            "chainId": parameters.chain_id,
-        },
-        settings.HUB_OWNER_ACCOUNT_KEY,
-    )
-    return EthereumTransactionAttempt.objects.create(
-        transaction=row,
-        nonce=nonce,
-        data=data,
-        gas=gas,
-        gas_price=price,
-        signed_attempt=bytes(signed.raw_transaction),
-        hash=bytes(signed.hash),
-        block=head.number,
-    )
-
-
-def _send(contract: Contract, row: EthereumTransaction, attempt: EthereumTransactionAttempt) -> None:
-    """Hand a stored attempt to the node. What it refuses is noted and looked after by `watch`."""
-    try:
-        contract.node.send(bytes(attempt.signed_attempt))
-    except (NodeRefusedError, RevertedError) as error:
-        text = str(error).lower()
-        if any(phrase in text for phrase in KNOWN):
-            return
-        if not any(phrase in text for phrase in USED):
-            raise_alarm("transaction refused", f"{row.tag}: {error}")
-        EthereumTransaction.objects.filter(pk=row.pk).update(note=str(error))
 
 
 def _postpone(row: EthereumTransaction, note: str) -> None:

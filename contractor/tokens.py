@@ -13,6 +13,11 @@ from ledger.store import chain_status
 from nocust.addresses import to_checksum
 
 
+def registration_tag(address: bytes) -> str:
+    """What the registration of the token at `address` is called in the transaction queue."""
+    return f"register-token/{address.hex()}"
+
+
 def register_token(address: bytes, name: str, short_name: str) -> Token | None:
     """The token at `address`, with the operator's wallet in it. None while the contract does not know it yet: its
     registration is queued then, and this is to be called again when it is mined.
@@ -29,7 +34,7 @@ def register_token(address: bytes, name: str, short_name: str) -> Token | None:
         if not contract.node.code(address):
             raise WrongChainError(f"there is no token contract at {to_checksum(address)}")
         with transaction.atomic():
-            queue("registerERC20", {"token": address.hex()}, tag=f"register-token/{address.hex()}")
+            queue("registerERC20", {"token": address.hex()}, tag=registration_tag(address))
         return None
     with transaction.atomic():
         return _create(address, trail, name, short_name)

@@ -23,8 +23,8 @@ from ledger.engine import Command, Event, Facts, Key, Refusal, Rules, Transfer, 
 from ledger.models import ChainStatus
 from ledger.models import Event as Told
 from ledger.sql import Row, fetch, join, next_ids, write
-from nocust.signatures import Signer
 from operator_api.error_codes import ErrorCode
+from operator_api.keys import OperatorKey, operator_key
 from operator_api.locks import ReadWriteLock
 
 
@@ -58,10 +58,9 @@ def rules() -> Rules:
     )
 
 
-@cache
-def operator() -> Signer:
-    """The operator's key, which countersigns every accepted state."""
-    return Signer(settings.HUB_OWNER_ACCOUNT_KEY)
+def operator() -> OperatorKey:
+    """The operator's key, which countersigns every accepted state. Raises ImproperlyConfigured."""
+    return operator_key()
 
 
 def chain_status() -> ChainStatus:

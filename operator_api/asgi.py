@@ -15,8 +15,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "operator_api.settings")
 
 from django.conf import settings
 
+from operator_api.keys import operator_key
 from operator_api.wsgi import application as wsgi_application
 from synchronizer.consumers import StreamConsumer
+
+operator_key()  # a key that is missing or wrong stops the start, not the first transfer
 
 application = ProtocolTypeRouter(
     {

@@ -42,7 +42,9 @@ class ErrorCode(Enum):
     SLA_ALREADY_EXISTS_FOR_TRANSFER = "An agreement was already bought with this transfer."
     SLA_STILL_VALID_FOR_WALLET = "The address has an agreement that is still valid."
     CHAIN_HALTED = "The contract is halted: nothing new is accepted."
-    CHAIN_FORKED = "The chain forked deeper than the hub relies on: nothing new is accepted until that is resolved."
+    CHAIN_FORKED = (
+        "The chain forked deeper than the hub relies on: nothing new is accepted until that is resolved."
+    )
     CHAIN_BEHIND = "The hub has not read the newest blocks yet: nothing new is accepted until it has."
     HUB_NOT_READY = "The hub has not read the chain yet."
 

@@ -28,7 +28,6 @@ if PRODUCTION:
         "DATABASE_URL": "the ledger lives there",
         "REDIS_URL": "broker, cache and channel layer",
         "HUB_OWNER_ACCOUNT_ADDRESS": "the operator's address",
-        "HUB_OWNER_ACCOUNT_KEY": "the operator countersigns every state",
         "HUB_LQD_CONTRACT_ADDRESS": "the contract that holds the deposits",
         "HUB_ETHEREUM_NODE_URL": "the node that the chain is read from",
         "ALLOWED_HOSTS": "the names the hub answers to",
@@ -192,11 +191,62 @@ def _private_key(text: str) -> bytes:
     return key
 
 
+# Where the operator's key is: one of a function that returns it, an encrypted file, or the key itself
+# (operator_api/keys.py). Development has a key that everybody knows.
+HUB_OWNER_ACCOUNT_SIGNER = environment.text("HUB_OWNER_ACCOUNT_SIGNER")
+HUB_OWNER_ACCOUNT_KEYSTORE = environment.text("HUB_OWNER_ACCOUNT_KEYSTORE")
+HUB_OWNER_ACCOUNT_KEYSTORE_PASSWORD_FILE = environment.text("HUB_OWNER_ACCOUNT_KEYSTORE_PASSWORD_FILE")
+_elsewhere = bool(HUB_OWNER_ACCOUNT_SIGNER or HUB_OWNER_ACCOUNT_KEYSTORE)
 HUB_OWNER_ACCOUNT_KEY = environment.read(
-    "HUB_OWNER_ACCOUNT_KEY", b"" if PRODUCTION else _private_key(DEVELOPMENT_KEY), _private_key
+    "HUB_OWNER_ACCOUNT_KEY",
+    b"" if PRODUCTION or _elsewhere else _private_key(DEVELOPMENT_KEY),
+    _private_key,
 )
+_keys = [
+    name
+    for name, value in {
+        "HUB_OWNER_ACCOUNT_SIGNER": HUB_OWNER_ACCOUNT_SIGNER,
+        "HUB_OWNER_ACCOUNT_KEYSTORE": HUB_OWNER_ACCOUNT_KEYSTORE,
+        "HUB_OWNER_ACCOUNT_KEY": HUB_OWNER_ACCOUNT_KEY,
+    }.items()
+    if value
+]
+if not _keys:
+    environment.problems.append(
+        "HUB_OWNER_ACCOUNT_KEYSTORE: not set; the operator countersigns every state (HUB_OWNER_ACCOUNT_SIGNER and"
+        " HUB_OWNER_ACCOUNT_KEY are other ways)"
+    )
+if len(_keys) > 1:
+    environment.problems.append(f"{' and '.join(_keys)}: set one of them, the operator has one key")
+if bool(HUB_OWNER_ACCOUNT_KEYSTORE) != bool(HUB_OWNER_ACCOUNT_KEYSTORE_PASSWORD_FILE):
+    environment.problems.append(
+        "HUB_OWNER_ACCOUNT_KEYSTORE and HUB_OWNER_ACCOUNT_KEYSTORE_PASSWORD_FILE: set both or neither"
+    )
 if HUB_OWNER_ACCOUNT_KEY and private_key_address(HUB_OWNER_ACCOUNT_KEY) != HUB_OWNER_ACCOUNT_ADDRESS:
     environment.problems.append("HUB_OWNER_ACCOUNT_KEY: is not the key of HUB_OWNER_ACCOUNT_ADDRESS")
+
+# ---------------------------------------------------------------------------------------------------------------
+# The operator's transactions. Fees are wei a unit of gas.
+HUB_FEE_FLOOR = environment.integer(
+    "HUB_FEE_FLOOR", 10**8
+)  # 0.1 gwei: cheaper ones wait for ever on most chains
+# Nothing is ever offered beyond the cap. 500 gwei is several times what mainnet asks on its busiest days: a
+# checkpoint that is late halts the hub, which costs more.
+HUB_FEE_CAP = environment.integer("HUB_FEE_CAP", 500 * 10**9, minimum=1)
+# 0.1 gwei: miners leave out what pays them less.
+HUB_PRIORITY_FEE_FLOOR = environment.integer("HUB_PRIORITY_FEE_FLOOR", 10**8)
+if max(HUB_FEE_FLOOR, HUB_PRIORITY_FEE_FLOOR) > HUB_FEE_CAP:
+    environment.problems.append("HUB_FEE_CAP: is below HUB_FEE_FLOOR or HUB_PRIORITY_FEE_FLOOR")
+# A transaction that is not mined after so many blocks is offered again for so much more. Nodes take no replacement
+# that offers less than 10 % more; 25 % reaches ten times the price after ten tries.
+HUB_BUMP_BLOCKS = environment.integer("HUB_BUMP_BLOCKS", 10, minimum=1)
+HUB_BUMP_PERCENT = environment.integer("HUB_BUMP_PERCENT", 125, minimum=110)
+# Gas allowed beyond the estimate, since the contract's state may change until it is mined; and the most a
+# transaction may need, which is a fraction of any block.
+HUB_GAS_MARGIN_PERCENT = environment.integer("HUB_GAS_MARGIN_PERCENT", 130, minimum=100)
+HUB_GAS_CAP = environment.integer("HUB_GAS_CAP", 5_000_000, minimum=100_000)
+# An alarm is raised while the operator's account holds less wei: 1 ether pays for hundreds of checkpoints.
+OWNER_BALANCE_THRESHOLD = environment.integer("OWNER_BALANCE_THRESHOLD", 10**18)
 
 # ---------------------------------------------------------------------------------------------------------------
 # Service

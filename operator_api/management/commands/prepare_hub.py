@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from contractor import checkpoints, follower, sender
@@ -14,6 +15,7 @@ from contractor.errors import ChainError, NodeError
 from contractor.tokens import register_token
 from ledger.models import ChainStatus, Token
 from nocust.addresses import to_checksum
+from operator_api.keys import operator_key
 from tos import services as terms_of_service
 
 POLL_SECONDS = 0.3
@@ -41,10 +43,11 @@ class Command(BaseCommand):
     def handle(self, *args: object, **options: Any) -> None:
         try:
             self._prepare(options["timeout"], options["catch_up"])
-        except ChainError as error:
+        except (ChainError, ImproperlyConfigured) as error:
             raise CommandError(str(error)) from error
 
     def _prepare(self, timeout: float, catch_up: float) -> None:
+        operator_key()
         parameters = check_chain()
         self._say(
             f"contract {to_checksum(parameters.contract)} on chain {parameters.chain_id}: genesis block"

@@ -1,0 +1,115 @@
+"""Signed transactions: made and stored, then handed to a node. What is stored is sent again after a restart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+
+from contractor.alarms import raise_alarm
+from contractor.errors import NodeRefusedError, RevertedError
+from contractor.fees import Fee, Limits, Market
+from contractor.headers import Header
+from contractor.interface import Contract
+from contractor.models import ContractParameters, EthereumTransaction, EthereumTransactionAttempt
+from ledger.store import operator
+
+TRANSFER_GAS = 21_000
+"""Gas of a plain payment, as of nothing to oneself."""
+KNOWN = ("already known", "already imported", "known transaction")
+USED = ("nonce too low", "nonce is too low", "invalid nonce")
+
+
+def limits() -> Limits:
+    """What the operator allows transactions to cost, from the settings."""
+    return Limits(
+        settings.HUB_FEE_FLOOR,
+        settings.HUB_FEE_CAP,
+        settings.HUB_PRIORITY_FEE_FLOOR,
+        settings.HUB_BUMP_PERCENT,
+    )
+
+
+def fee_of(attempt: EthereumTransactionAttempt) -> Fee:
+    """What an attempt offers."""
+    return Fee(attempt.gas_price, attempt.priority_fee)
+
+
+def market(contract: Contract) -> Market:
+    """The fees of the moment. Raises NodeError."""
+    return contract.node.fee_market()
+
+
+def sign(
+    row: EthereumTransaction, nonce: int, data: bytes, gas: int, fee: Fee, head: Header
+) -> EthereumTransactionAttempt:
+    """A stored attempt of a call of the contract; the caller's transaction must commit before it is sent."""
+    return _store(row, nonce, ContractParameters.objects.get().contract, data, gas, fee, head, cancels=False)
+
+
+def sign_cancellation(
+    row: EthereumTransaction, nonce: int, fee: Fee, head: Header
+) -> EthereumTransactionAttempt:
+    """A stored attempt that takes the nonce and does nothing: the operator pays itself nothing."""
+    to = settings.HUB_OWNER_ACCOUNT_ADDRESS
+    return _store(row, nonce, to, b"", TRANSFER_GAS, fee, head, cancels=True)
+
+
+def sign_again(
+    row: EthereumTransaction, before: EthereumTransactionAttempt, fee: Fee, head: Header
+) -> EthereumTransactionAttempt:
+    """A stored attempt of the same for another fee."""
+    if before.cancels:
+        return sign_cancellation(row, before.nonce, fee, head)
+    return sign(row, before.nonce, bytes(before.data), before.gas, fee, head)
+
+
+def _store(
+    row: EthereumTransaction,
+    nonce: int,
+    to: bytes,
+    data: bytes,
+    gas: int,
+    fee: Fee,
+    head: Header,
+    cancels: bool,
+) -> EthereumTransactionAttempt:
+    fields: dict[str, Any] = {
+        "nonce": nonce,
+        "gas": gas,
+        "to": to,
+        "value": 0,
+        "data": data,
+        "chainId": ContractParameters.objects.get().chain_id,
+    }
+    if fee.priority is None:
+        fields["gasPrice"] = fee.maximum
+    else:
+        fields |= {"type": 2, "maxFeePerGas": fee.maximum, "maxPriorityFeePerGas": fee.priority}
+    signed = operator().sign_transaction(fields)
+    return EthereumTransactionAttempt.objects.create(
+        transaction=row,
+        nonce=nonce,
+        data=data,
+        gas=gas,
+        gas_price=fee.maximum,
+        priority_fee=fee.priority,
+        cancels=cancels,
+        signed_attempt=signed.raw,
+        hash=signed.hash,
+        block=head.number,
+    )
+
+
+def send(contract: Contract, row: EthereumTransaction, attempt: EthereumTransactionAttempt) -> None:
+    """Hand a stored attempt to the node. What it refuses is noted and looked after by `contractor.sender`. Raises
+    NodeError when the node does not answer."""
+    try:
+        contract.node.send(bytes(attempt.signed_attempt))
+    except (NodeRefusedError, RevertedError) as error:
+        text = str(error).lower()
+        if any(phrase in text for phrase in KNOWN):
+            return
+        if not any(phrase in text for phrase in USED):
+            raise_alarm("transaction refused", f"{row.tag}: {error}")
+        EthereumTransaction.objects.filter(pk=row.pk).update(note=str(error))

@@ -1,0 +1,129 @@
+"""`manage.py transactions`."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import transaction
+
+from contractor import attempts, sender
+from contractor.chain import contract
+from contractor.models import EthereumTransaction
+from contractor.tests.conftest import Hub
+from contractor.tests.test_sender import State, checkpoint, hopeless, stuck
+from contractor.transactions import queue
+from ledger.models import DelegatedWithdrawal
+from nocust.signatures import Signer
+
+
+def command(*arguments: object) -> str:
+    out = StringIO()
+    call_command("transactions", *map(str, arguments), stdout=out)
+    return out.getvalue()
+
+
+def test_what_is_on_its_way_is_listed(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = stuck(hub, monkeypatch)
+    (attempt,) = row.attempts.all()
+    text = command()
+    assert f"{row.pk}  sent        checkpoint/2; nonce {row.nonce};" in text
+    assert attempt.hash.hex() in text
+    assert "checkpoint/1" not in text
+    assert "checkpoint/1" in command("list", "--all")
+    assert len(command("list", "--all", "--limit", 1).splitlines()) == 1
+
+
+def test_a_bump_sends_it_again_at_once(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = stuck(hub, monkeypatch)
+    assert "will be bumped" in command("bump", row.pk)
+    assert "to be bumped" in command()
+    sender.step()
+    first, second = row.attempts.all()
+    assert second.gas_price > first.gas_price
+    assert contract().node.knows(second.hash)
+    sender.step()
+    assert row.attempts.count() == 2
+    hub.settle(5)
+    assert checkpoint(2).state == State.CONFIRMED
+
+
+def test_a_cancelled_checkpoint_is_built_anew(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = stuck(hub, monkeypatch)
+    command("cancel", row.pk)
+    sender.step()
+    newest = row.attempts.last()
+    assert newest is not None
+    assert newest.cancels
+    assert "being cancelled" in command()
+    found = hub.node.web3.eth.get_transaction("0x" + newest.hash.hex())
+    assert (found["to"], found["value"], found["nonce"]) == (found["from"], 0, row.nonce)
+    hub.settle(4)
+    row.refresh_from_db()
+    assert (row.state, row.tag) == (State.CANCELLED, f"cancelled/{row.pk}/checkpoint/2")
+    assert checkpoint(2).pk != row.pk
+    hub.settle(6)
+    assert checkpoint(2).state == State.CONFIRMED
+    assert contract().checkpoint(2) is not None
+
+
+def test_a_cancellation_that_comes_too_late_changes_nothing(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = stuck(hub, monkeypatch)
+    (first,) = row.attempts.all()
+    with monkeypatch.context() as patch:
+        patch.setattr(attempts, "send", lambda *_: None)
+        command("cancel", row.pk)
+        sender.step()
+    assert row.attempts.count() == 2
+    attempts.send(contract(), row, first)
+    hub.settle(5)
+    row.refresh_from_db()
+    assert row.state == State.CONFIRMED
+
+
+def test_a_cancelled_delegated_withdrawal_frees_its_funds(
+    hub: Hub, alice: Signer, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub.settle()
+    row = hopeless(hub, alice)
+    command("cancel", row.pk)
+    sender.step()
+    row.refresh_from_db()
+    assert (row.state, row.tag) == (State.CANCELLED, f"cancelled/{row.pk}/hopeless")
+    assert not EthereumTransaction.objects.filter(tag="hopeless").exists()
+    assert DelegatedWithdrawal.objects.get().state == DelegatedWithdrawal.State.FAILED
+    assert "ALARM" not in caplog.text
+
+
+def test_what_makes_no_sense_is_refused(hub: Hub) -> None:
+    hub.settle()
+    with pytest.raises(CommandError, match="there is no transaction 999"):
+        command("bump", 999)
+    with pytest.raises(CommandError, match="is confirmed already"):
+        command("cancel", checkpoint(1).pk)
+    with transaction.atomic():
+        row = queue("submitCheckpoint", {"eon": 9, "root": "07" * 32}, tag="checkpoint/9")
+    with pytest.raises(CommandError, match="not sent yet, and the hub needs it"):
+        command("cancel", row.pk)
+    assert EthereumTransaction.objects.exclude(wish="").count() == 0
+
+
+def test_a_gap_below_what_is_on_its_way_is_filled(
+    hub: Hub, operator: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another program used the operator's key, and a fork dropped what it sent."""
+    hub.settle()
+    hub.node.mine_to_era(2, 3)
+    node = contract().node
+    used = node.transaction_count(operator)
+    with monkeypatch.context() as patch:
+        patch.setattr(node, "transaction_count", lambda *_, **__: used + 1)
+        hub.beat()
+    assert checkpoint(2).nonce == used + 1
+    hub.settle(3)
+    assert "ALARM nonce gap" in caplog.text
+    hub.settle(4)
+    assert checkpoint(2).state == State.CONFIRMED
