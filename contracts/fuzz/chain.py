@@ -56,6 +56,13 @@ class Chain:
 
     def __init__(self) -> None:
         self.node = Node()
+        try:
+            self._deploy()
+        except BaseException:
+            self.node.close()
+            raise
+
+    def _deploy(self) -> None:
         self._nonces: dict[str, int] = {}
         self._connection = http.client.HTTPConnection("127.0.0.1", self.node.port, timeout=60)
         self.token = Bound.create(self.node, "TestToken", ("Test", "TST", 18, SUPPLY), OPERATOR.address)

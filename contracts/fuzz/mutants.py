@@ -71,13 +71,14 @@ def compiled(file: str, old: str, new: str) -> str:
     entry["content"] = entry["content"].replace(old, new)
     result = build.run_compiler(json.dumps(source))
     contract = result["output"]["contracts"]["src/NOCUSTCommitChain.sol"]["NOCUSTCommitChain"]
+    references = contract["evm"]["deployedBytecode"]["immutableReferences"]
     return json.dumps(
         {
             "contractName": "NOCUSTCommitChain",
             "abi": contract["abi"],
             "bytecode": contract["evm"]["bytecode"]["object"],
             "deployedBytecode": contract["evm"]["deployedBytecode"]["object"],
-            "immutableReferences": [],
+            "immutableReferences": sorted(r["start"] for group in references.values() for r in group),
             "compiler": result["version"],
             "settings": {},
             "inputSha256": "",
