@@ -1,0 +1,194 @@
+"""Going on after a fork below blocks whose events were applied (`manage.py resolve_fork`).
+
+The ledger's effects of the abandoned blocks are compared with the events of the new branch. Mostly the same
+transactions are mined again and nothing but their places changed. What is missing on the new branch is undone where
+that can be done: requests are given back, cancelled ones count again, payments are due again, challenges are none.
+A deposit that was credited can't be taken back, since its owner may have passed it on: somebody has to make it
+again first. Events that fall into an eon whose ledger is closed can't be taken in either.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+
+from contractor import events
+from contractor.errors import ChainError
+from contractor.events import ContractEvent, Place
+from contractor.headers import Header
+from contractor.interface import Contract
+from contractor.models import ContractState
+from ledger.models import ChainStatus, Challenge, Deposit, RootCommitment, Withdrawal, WithdrawalRequest
+from nocust.addresses import to_checksum
+
+Row = Deposit | WithdrawalRequest | Withdrawal | Challenge
+Key = tuple[Any, ...]
+
+
+class UnresolvableError(ChainError):
+    """The new branch contradicts the ledger in a way that can't be undone, or not yet."""
+
+
+@dataclass(slots=True)
+class Comparison:
+    """The new branch, up to block `last`, beside the ledger. `ancestor` is the newest common block. `moved` are
+    rows with the place that their event has on the new branch, all others are what the new branch does not have;
+    `slashes` are requests whose cancellation is missing. `closed` are events in eons whose ledger is closed."""
+
+    ancestor: Header
+    last: int
+    moved: list[tuple[list[Row], Place]] = field(default_factory=list)
+    deposits: list[Deposit] = field(default_factory=list)
+    requests: list[WithdrawalRequest] = field(default_factory=list)
+    payments: list[Withdrawal] = field(default_factory=list)
+    challenges: list[Challenge] = field(default_factory=list)
+    slashes: list[WithdrawalRequest] = field(default_factory=list)
+    closed: list[ContractEvent] = field(default_factory=list)
+
+    def problems(self) -> list[str]:
+        """Why it can't be resolved yet, a sentence each."""
+        missing = [
+            f"a deposit of {row.amount} of {row.token} for {to_checksum(row.address)} was credited (block"
+            f" {row.block}, transaction 0x{row.txid.hex()}) and is not on the new branch: have the transaction"
+            " mined again, or deposit the same amount for the same address"
+            for row in self.deposits
+        ]
+        late = [
+            f"{type(event).__name__} in block {event.place.block} of the new branch belongs to an eon whose ledger"
+            " is closed"
+            for event in self.closed
+        ]
+        return missing + late
+
+    def effects(self) -> list[str]:
+        """What resolving it does to the ledger, a sentence each."""
+        told = [f"{len(rows)} rows move to block {place.block}" for rows, place in self.moved]
+        told += [
+            f"the request of {row.amount} by {to_checksum(row.address)} is given back"
+            for row in self.requests
+        ]
+        told += [
+            f"the request of {row.amount} by {to_checksum(row.address)} counts again" for row in self.slashes
+        ]
+        told += [f"the payment of {row.amount} (block {row.block}) is due again" for row in self.payments]
+        told += [f"challenge {row.pk} is none any more" for row in self.challenges]
+        return told
+
+
+def compare(contract: Contract, status: ChainStatus) -> Comparison:
+    """Read the new branch. Raises UnresolvableError when it has no known block, NodeError."""
+    ancestor = _ancestor(contract)
+    last = max(contract.node.head().number - settings.HUB_LQD_CONTRACT_CONFIRMATIONS, ancestor.number)
+    result = Comparison(ancestor, last)
+    eon = status.eon_of(ancestor.number)
+    found = _events(contract, status.first_block_of(max(eon - 1, 1)), ancestor, last)
+    left = _match(result, [event for event in found if event.place.block > ancestor.number])
+    closed = {number - 1 for number in RootCommitment.objects.values_list("eon_number", flat=True)}
+    result.closed = [event for event in left if status.eon_of(event.place.block) in closed]
+    result.slashes = _missing_slashes(status, found, eon - 1, result.requests)
+    return result
+
+
+def _ancestor(contract: Contract) -> Header:
+    for row in ContractState.objects.filter(confirmed=True).order_by("-block"):
+        (found,) = contract.node.headers(row.block, row.block)
+        if found.hash == row.block_hash:
+            return found
+    raise UnresolvableError("no block that the hub still knows is on the node's chain")
+
+
+def _events(contract: Contract, first: int, ancestor: Header, last: int) -> list[ContractEvent]:
+    times = {header.number: header.timestamp for header in contract.node.headers(ancestor.number, last)}
+    logs = contract.node.logs_of_range(contract.address, first, last)
+    return [contract.decode(log, times.get(log.block, 0)) for log in logs if log.address == contract.address]
+
+
+def _match(result: Comparison, fresh: Sequence[ContractEvent]) -> list[ContractEvent]:
+    """Give each applied effect an event of the new branch with the same effect, of the same transaction if there is
+    one. Returns the events that are new to the ledger."""
+    offered: dict[Key, list[ContractEvent]] = defaultdict(list)
+    for event in fresh:
+        key = _key(event)
+        if key is not None:
+            offered[key].append(event)
+    applied = _applied(result.ancestor.number)
+    for exactly in (True, False):
+        for key, rows in list(applied):
+            same = [e for e in offered[key] if not exactly or e.place.txid == rows[0].txid]
+            if same:
+                offered[key].remove(same[0])
+                applied.remove((key, rows))
+                result.moved.append((rows, same[0].place))
+    for _, rows in applied:
+        for row in rows:
+            _miss(result, row)
+    return [event for some in offered.values() for event in some]
+
+
+def _key(event: ContractEvent) -> Key | None:
+    """What makes two events have the same effect; None for those that leave no row."""
+    if isinstance(event, events.Deposit):
+        return Deposit, event.token, event.recipient, event.amount
+    if isinstance(event, events.WithdrawalRequest):
+        return WithdrawalRequest, event.token, event.requestor, event.amount
+    if isinstance(event, events.WithdrawalConfirmation) and event.amount:
+        return Withdrawal, event.token, event.requestor, event.amount
+    if isinstance(event, events.ChallengeIssued):
+        return Challenge, event.token, event.sender, event.recipient
+    return None
+
+
+def _applied(block: int) -> list[tuple[Key, list[Row]]]:
+    """The rows that derive from events above a block, those of one event together."""
+    found: list[tuple[Key, list[Row]]] = []
+    for deposit in Deposit.objects.filter(block__gt=block).select_related("token"):
+        found.append(((Deposit, deposit.token.address, deposit.address, deposit.amount), [deposit]))
+    for request in WithdrawalRequest.objects.filter(block__gt=block).select_related("token"):
+        found.append(((WithdrawalRequest, request.token.address, request.address, request.amount), [request]))
+    paid: dict[tuple[bytes, int], list[Row]] = defaultdict(list)
+    totals: dict[tuple[bytes, int], int] = defaultdict(int)
+    pairs: dict[tuple[bytes, int], tuple[bytes, bytes]] = {}
+    for payment in Withdrawal.objects.filter(block__gt=block).select_related("request__token"):
+        place = payment.txid, payment.log_index
+        paid[place].append(payment)
+        totals[place] += payment.amount
+        pairs[place] = payment.request.token.address, payment.request.address
+    found += [((Withdrawal, *pairs[place], totals[place]), rows) for place, rows in paid.items()]
+    for challenge in Challenge.objects.filter(block__gt=block):
+        found.append(((Challenge, challenge.token, challenge.sender, challenge.recipient), [challenge]))
+    return found
+
+
+def _miss(result: Comparison, row: Row) -> None:
+    if isinstance(row, Deposit):
+        result.deposits.append(row)
+    elif isinstance(row, WithdrawalRequest):
+        result.requests.append(row)
+    elif isinstance(row, Withdrawal):
+        result.payments.append(row)
+    else:
+        result.challenges.append(row)
+
+
+def _missing_slashes(
+    status: ChainStatus, found: Sequence[ContractEvent], eon: int, missing: Sequence[WithdrawalRequest]
+) -> list[WithdrawalRequest]:
+    """Requests of `eon` and later that the ledger has as cancelled and the chain has not. A cancellation takes all
+    requests of a holder in an eon."""
+    cancelled: dict[Key, int] = defaultdict(int)
+    for event in found:
+        if isinstance(event, events.WithdrawalSlashed):
+            at = status.eon_of(event.place.block)
+            cancelled[event.token, event.withdrawer, at] += event.current_eon_amount
+            cancelled[event.token, event.withdrawer, at - 1] += event.previous_eon_amount
+    rows = WithdrawalRequest.objects.filter(slashed=True, eon_number__gte=eon).select_related("token")
+    gone = {row.pk for row in missing}
+    return [
+        row
+        for row in rows
+        if row.pk not in gone and not cancelled[row.token.address, row.address, row.eon_number]
+    ]

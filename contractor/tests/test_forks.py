@@ -1,0 +1,214 @@
+"""Forks deeper than the confirmations: the hub stops, and an operator's command lets it go on."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from contractor import chain, follower
+from contractor.chain import contract
+from contractor.errors import ForkTooDeepError
+from contractor.forks import compare
+from contractor.models import EthereumTransaction
+from contractor.tests import proxy
+from contractor.tests.conftest import Hub
+from contractor.tests.proxy import Proxy
+from contractor.tests.test_sender import checkpoint
+from contractor.tests.test_withdrawals import X, deposited, request, settle
+from ledger import store
+from ledger.models import ChainStatus, Deposit, Reorganisation, Withdrawal, WithdrawalRequest
+from nocust.signatures import Signer
+from operator_api.error_codes import ErrorCode
+
+State = EthereumTransaction.State
+
+
+def fork(hub: Hub, depth: int) -> None:
+    """A deep fork that the hub notices."""
+    hub.node.reorganise(depth)
+    hub.node.mine()
+    with pytest.raises(ForkTooDeepError):
+        follower.step()
+    assert store.stopped(hub.status) == ErrorCode.CHAIN_FORKED
+
+
+def resolve(*arguments: str) -> str:
+    out = StringIO()
+    call_command("resolve_fork", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_a_deposit_that_is_mined_again_is_credited_once(hub: Hub, alice: Signer) -> None:
+    wallet = hub.register(alice)
+    hub.node.deposit(alice.address, 50)
+    hub.settle(6)
+    fork(hub, 6)
+    with pytest.raises(CommandError, match="deposit of 50 of ETH"):
+        resolve("--apply")
+    assert ChainStatus.objects.filter(forked=True).exists()
+    hub.node.deposit(alice.address, 50)
+    hub.node.deposit(alice.address, 7)
+    hub.node.mine(4)
+    text = resolve()
+    assert "1 rows move to block" in text
+    assert "with --apply" in text
+    assert ChainStatus.objects.filter(forked=True).exists()
+    assert "resolved" in resolve("--apply")
+    hub.settle(1)
+    assert not hub.status.forked
+    assert store.stopped(hub.status) is None
+    assert hub.available(wallet) == 57
+    assert sorted(row.amount for row in Deposit.objects.all()) == [7, 50]
+    for row in Deposit.objects.all():
+        receipt = hub.node.web3.eth.get_transaction_receipt("0x" + row.txid.hex())
+        assert receipt["blockNumber"] == row.block
+    assert Reorganisation.objects.get(deep=True).blocks > 3
+    hub.go_to(3, 8)
+    assert hub.available(wallet) == 57
+    assert "has not forked" in resolve()
+
+
+def test_deposits_that_changed_places_are_told_apart(hub: Hub, alice: Signer, bob: Signer) -> None:
+    wallet, other = hub.register(alice), hub.register(bob)
+    hub.node.deposit(alice.address, 5)
+    hub.node.deposit(bob.address, 5)
+    hub.node.deposit(alice.address, 5)
+    hub.settle(6)
+    fork(hub, 6)
+    hub.node.deposit(bob.address, 5)
+    hub.node.mine()
+    hub.node.deposit(alice.address, 5)
+    hub.node.deposit(alice.address, 5)
+    hub.node.mine(4)
+    resolve("--apply")
+    hub.settle(2)
+    assert (hub.available(wallet), hub.available(other)) == (10, 5)
+    assert Deposit.objects.count() == 3
+
+
+def test_a_request_that_is_none_is_given_back(hub: Hub, alice: Signer) -> None:
+    wallet = deposited(hub, alice, 100)
+    hub.go_to(3, 12)
+    request(hub.node, wallet, 30, eon=3)
+    settle(hub)
+    assert hub.available(wallet) == 70
+    fork(hub, 5)
+    hub.node.mine(4)
+    assert "the request of 30 by" in resolve()
+    resolve("--apply")
+    settle(hub, 2)
+    assert hub.available(wallet) == 100
+    hub.go_to(4, 9)
+    settle(hub)
+    assert hub.available(wallet) == 100
+    assert checkpoint(4).state == State.CONFIRMED
+    assert not hub.status.halted
+
+
+def test_a_request_that_is_mined_again_is_debited_once(hub: Hub, alice: Signer) -> None:
+    wallet = deposited(hub, alice, 100)
+    hub.go_to(3, 8)
+    request(hub.node, wallet, 30, eon=3)
+    settle(hub)
+    fork(hub, 5)
+    request(hub.node, wallet, 30, eon=3)
+    hub.node.mine(4)
+    resolve("--apply")
+    settle(hub, 2)
+    assert hub.available(wallet) == 70
+    row = WithdrawalRequest.objects.get()
+    assert not row.slashed
+    hub.go_to(5, X)
+    settle(hub, 6)
+    assert Withdrawal.objects.get().request == row
+
+
+def test_a_payment_that_is_none_is_made_again(hub: Hub, alice: Signer) -> None:
+    wallet = deposited(hub, alice, 100)
+    hub.go_to(3, 12)
+    request(hub.node, wallet, 30, eon=3)
+    settle(hub)
+    hub.go_to(5, X - 1)
+    holdings = hub.node.balance(alice.address)
+    settle(hub, 6)
+    assert Withdrawal.objects.get().amount == 30
+    assert hub.node.balance(alice.address) == holdings + 30
+    fork(hub, 6)
+    hub.node.mine(3)
+    assert hub.node.balance(alice.address) == holdings
+    assert "the payment of 30" in resolve("--apply")
+    assert not Withdrawal.objects.exists()
+    settle(hub, 8)
+    assert Withdrawal.objects.get().amount == 30
+    assert hub.node.balance(alice.address) == holdings + 30
+
+
+def test_a_checkpoint_that_was_confirmed_is_submitted_again(hub: Hub) -> None:
+    hub.settle()
+    hub.node.mine_to_era(2, 3)
+    hub.beat()
+    hub.settle(6)
+    assert checkpoint(2).state == State.CONFIRMED
+    fork(hub, 6)
+    assert contract().checkpoint(2) is None
+    hub.node.mine(3)
+    resolve("--apply")
+    assert checkpoint(2).state == State.SENT
+    hub.settle(6)
+    assert checkpoint(2).state == State.CONFIRMED
+    assert contract().checkpoint(2) is not None
+
+
+def test_an_event_of_a_closed_eon_can_not_be_taken_in(hub: Hub, alice: Signer) -> None:
+    wallet = hub.register(alice)
+    hub.settle()
+    hub.node.mine_to_era(1, 22)
+    hub.beat()
+    hub.node.mine_to_era(2, 3)  # the checkpoint that closes eon 1
+    hub.beat()
+    hub.node.mine(2)
+    hub.node.reorganise(8)
+    hub.node.ask("anvil_rollback", 7)  # the last block of eon 1 is the next one
+    hub.node.deposit(alice.address, 50)
+    hub.node.mine(10)
+    with pytest.raises(ForkTooDeepError):
+        follower.step()
+    with pytest.raises(CommandError, match="belongs to an eon whose ledger is closed"):
+        resolve("--apply")
+    assert hub.available(wallet) == 0
+
+
+def test_a_node_that_comes_back_to_the_known_branch_ends_it(hub: Hub, settings: Any) -> None:
+    hub.settle(6)
+    with Proxy(hub.node.url) as node:
+        settings.HUB_ETHEREUM_NODE_URL = node.url
+        chain.forget()
+        node.fault = proxy.forked(hub.status.confirmed_block - 1)
+        hub.node.mine()
+        for _ in range(2):
+            with pytest.raises(ForkTooDeepError):
+                follower.step()
+        assert store.stopped(hub.status) == ErrorCode.CHAIN_FORKED
+        node.fault = None
+        follower.step()
+        assert store.stopped(hub.status) is None
+    chain.forget()
+
+
+def test_a_repair_of_something_else_is_refused(hub: Hub) -> None:
+    """The chain was followed between the comparison and the repair."""
+    from contractor.errors import ChainError
+    from contractor.fork_repair import repair
+
+    hub.settle(6)
+    fork(hub, 6)
+    hub.node.mine(4)
+    seen = hub.status
+    found = compare(contract(), seen)
+    ChainStatus.objects.update(head_hash=b"\1" * 32)
+    with pytest.raises(ChainError, match="compare again"):
+        repair(found, seen)
+    assert hub.status.forked
