@@ -295,12 +295,6 @@ abstract contract Layout {
         return word & 0xffffffff == eon ? word >> 32 : 0;
     }
 
-    /// What was requested in `eon` and has been paid, while the ring keeps that eon.
-    function _paidAt(Wallet storage wallet, uint256 eon) internal view returns (uint256) {
-        uint256 word = wallet.requests[eon % 3];
-        return word & 0xfffffff == eon ? word >> 32 & WORD112 : 0;
-    }
-
     function _requestsAt(Wallet storage wallet, uint256 eon) internal view returns (uint256) {
         uint256 word = wallet.requests[eon % 3];
         return word & 0xffffff == eon ? word >> 144 : 0;

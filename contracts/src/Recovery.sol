@@ -8,8 +8,8 @@ import {Withdrawals} from "./Withdrawals.sol";
 /// Ways out of a halted chain.
 ///
 /// The last checkpoint but one is final: nobody can dispute it any more. It knows deposits and requests of earlier
-/// eons, so later deposits and earlier requests are paid on top, and later requests are void. Those of its own eon
-/// may have been paid just before the chain halted; that is subtracted.
+/// eons, so later deposits and earlier requests are paid on top, and later requests are void: none of them has been
+/// paid, see `confirmWithdrawal`.
 abstract contract Recovery is Withdrawals {
     /// Pays what the parent chain knows of a holder: for wallets that are in no final checkpoint.
     function recoverOnlyParentChainFunds(address token, address holder)
@@ -49,11 +49,8 @@ abstract contract Recovery is Withdrawals {
             _tail(dummyPassiveMark)
         );
         _verifyAccount(a, allotmentChain, membershipChain, values);
-        uint256 paid = _paidAt(wallet, a.eon);
         unchecked {
-            recovered = a.right - a.left;
-            recovered = recovered > paid ? recovered - paid : 0;
-            recovered += _takeParentChainFunds(token, holder);
+            recovered = a.right - a.left + _takeParentChainFunds(token, holder);
         }
         wallet.matured |= RECOVERED;
         _payOut(token, holder, recovered, true);

@@ -167,7 +167,7 @@ abstract contract Withdrawals is Allotments {
                 unchecked {
                     amount += sum;
                 }
-                wallet.requests[slot] = requested | word & DISPLACED | sum << 32;
+                wallet.requests[slot] = requested | word & DISPLACED;
             }
         }
         if (seen & DISPLACED != 0) {
@@ -180,10 +180,13 @@ abstract contract Withdrawals is Allotments {
     }
 
     /// Pays the recipient's requests that are old enough; zero, with an event, if there are none.
+    ///
+    /// Before the checkpoint of the current eon is submitted the chain can still halt, and the final checkpoint would
+    /// not know the requests of two eons ago; so these wait for it, or for one eon more.
     function confirmWithdrawal(address token, address recipient) external lock running returns (uint256) {
         uint256 amount;
         uint256 eon = currentEon();
-        uint256 waiting = currentEra() < EXTENDED_BLOCKS_PER_EPOCH ? 3 : 2;
+        uint256 waiting = currentEra() < EXTENDED_BLOCKS_PER_EPOCH || _lastSubmission() != eon ? 3 : 2;
         if (eon > waiting) amount = _takeRequests(_wallets[token][recipient], eon - waiting);
         emit WithdrawalConfirmation(token, recipient, amount);
         if (amount != 0) {
