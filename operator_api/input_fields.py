@@ -68,19 +68,33 @@ class AddressInput(serializers.Field[bytes, Any, Any, Any]):
         return value.hex()
 
 
-class SignatureText(serializers.CharField):
+class SignatureText(serializers.Field[bytes, Any, Any, Any]):
     """A signature, 130 hexadecimal digits. The value is its bytes, or empty bytes for text that is none: no
     message is signed by those, so the check of the signature gives its own code."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=130, **kwargs)
+    default_error_messages = {
+        "invalid": "Not a valid string.",
+        "blank": "This field may not be blank.",
+        "max_length": "Ensure this field has no more than 130 characters.",
+    }
 
-    def to_internal_value(self, data: Any) -> Any:
-        text = super().to_internal_value(data)
+    class Meta:
+        swagger_schema_fields = {"type": openapi.TYPE_STRING, "maxLength": 130, "minLength": 1}
+
+    def to_internal_value(self, data: Any) -> bytes:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        if not data:
+            self.fail("blank")
+        if len(data) > 130:
+            self.fail("max_length")
         try:
-            return bytes.fromhex(text)
+            return bytes.fromhex(data)
         except ValueError:
             return b""
+
+    def to_representation(self, value: bytes) -> str:
+        return value.hex()
 
 
 class SignatureObject(serializers.Serializer[Any]):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 from typing import Any
 
 import orjson
@@ -16,6 +18,9 @@ from operator_api.error_codes import ErrorCode
 
 logger = logging.getLogger(__name__)
 
+LONG_INTEGER = re.compile(rb"[\[:,\s]-?\d{19}")
+"""What may be a JSON integer beyond 64 bits."""
+
 
 class JSONRenderer(renderers.JSONRenderer):
     """JSON by orjson: UTF-8, no spaces."""
@@ -27,12 +32,16 @@ class JSONRenderer(renderers.JSONRenderer):
 
 
 class JSONParser(parsers.JSONParser):
-    """JSON by orjson. Raises ParseError for what is not JSON."""
+    """JSON with integers of any size, as amounts may be. Raises ParseError for what is not JSON."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        body = stream.read()
         try:
-            return orjson.loads(stream.read())
-        except orjson.JSONDecodeError as error:
+            # orjson checks the document, its depth included, which Python's own parser survives no better than the
+            # stack does; but it reads integers beyond 64 bits as floats.
+            parsed = orjson.loads(body)
+            return json.loads(body) if LONG_INTEGER.search(body) else parsed
+        except (ValueError, RecursionError) as error:
             raise ParseError(f"JSON parse error - {error}") from None
 
 
