@@ -46,6 +46,7 @@ def node() -> Iterator[str]:
 def populate(url: str, blocks: int) -> None:
     """Deploy the contract and mine `blocks` blocks with deposits for the operator in them."""
     from web3 import HTTPProvider, Web3
+    from web3.types import Wei
 
     import contracts
     from contracts.deploy import deploy_development
@@ -59,13 +60,13 @@ def populate(url: str, blocks: int) -> None:
     made = deploy_development(web3, blocks_per_eon=BLOCKS_PER_EON)
     contract = web3.eth.contract(address=made.contract, abi=contracts.load("NOCUSTCommitChain").abi)
     web3.provider.make_request("evm_setAutomine", [False])  # type: ignore[arg-type]
-    depositor = web3.eth.accounts[1]
+    depositor = list(web3.eth.accounts)[1]
     chunks = -(-blocks // CHUNK)
     for chunk in range(chunks):
         deposits = (chunk + 1) * DEPOSITS // chunks - chunk * DEPOSITS // chunks
         for _ in range(deposits):
             call = contract.functions.deposit(made.contract, depositor, 7)
-            call.transact({"from": depositor, "value": 7, "gas": 400_000, "gasPrice": 10**9})
+            call.transact({"from": depositor, "value": Wei(7), "gas": 400_000, "gasPrice": Wei(10**9)})
         count = min(CHUNK, blocks - chunk * CHUNK)
         web3.provider.make_request("anvil_mine", [hex(count)])  # type: ignore[arg-type]
 
