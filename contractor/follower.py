@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -46,6 +46,8 @@ logger = logging.getLogger(__name__)
 STEP_BLOCKS = 2000
 """Most blocks read and applied in one step."""
 CATCH_UP_SECONDS = 5.0
+ASKED_ALONE = 32
+"""Up to so many blocks with logs in a step are asked for one by one."""
 KEPT_BLOCKS = 256
 """Applied blocks whose headers are kept."""
 
@@ -218,34 +220,42 @@ def _events(
     if last < first:
         return ()
     by_number = {header.number: header for header in headers if first <= header.number <= last}
-    logs = [
-        log
-        for log in contract.node.logs_of_range(contract.address, first, last)
-        if log.address == contract.address
-    ]
-    for log in logs:
-        _check_log(log, by_number)
-    logs += _missing_logs(contract, by_number, {log.block for log in logs})
+    possible = {number for number, header in by_number.items() if header.logs_possible}
+    if len(possible) <= ASKED_ALONE:
+        logs = _logs_of(contract, by_number, possible)
+    else:
+        logs = _logs_of_range(contract, by_number, possible)
+    logs = [log for log in logs if log.address == contract.address]
     logs.sort(key=lambda log: (log.block, log.log_index))
     return tuple(contract.decode(log, by_number[log.block].timestamp) for log in logs)
+
+
+def _logs_of(contract: Contract, by_number: Mapping[int, Header], blocks: Iterable[int]) -> list[RawLog]:
+    """Asked for by the blocks' hashes, so that a node which has not read a block in says so."""
+    logs = contract.node.logs_of_blocks(
+        contract.address, [by_number[number].hash for number in sorted(blocks)]
+    )
+    for log in logs:
+        _check_log(log, by_number)
+    return logs
+
+
+def _logs_of_range(contract: Contract, by_number: Mapping[int, Header], possible: set[int]) -> list[RawLog]:
+    """Asked for by numbers, which is less to ask, but may come incomplete: a node that is still reading in blocks
+    leaves the newest out, one with a limit the last. So blocks whose bloom allows logs and that came without any
+    are asked for again by their hashes, and so is the last block of those that follow each other."""
+    logs = contract.node.logs_of_range(contract.address, min(by_number), max(by_number))
+    for log in logs:
+        _check_log(log, by_number)
+    found = {log.block for log in logs}
+    again = (possible - found) | {number for number in found if number + 1 not in found}
+    return [log for log in logs if log.block not in again] + _logs_of(contract, by_number, again)
 
 
 def _check_log(log: RawLog, by_number: Mapping[int, Header]) -> None:
     header = by_number.get(log.block)
     if header is None or header.hash != log.block_hash:
         raise NodeError(f"the node gave a log of another block {log.block} than the one known")
-
-
-def _missing_logs(contract: Contract, by_number: Mapping[int, Header], found: set[int]) -> list[RawLog]:
-    """Ask block by block where the bloom allows logs and the range had none: a node that answers a range while it
-    is still reading in blocks leaves the newest out."""
-    logs: list[RawLog] = []
-    for number, header in by_number.items():
-        if header.logs_possible and number not in found:
-            logs += contract.node.logs_of_block(contract.address, header.hash)
-    for log in logs:
-        _check_log(log, by_number)
-    return logs
 
 
 def _write(status: ChainStatus, reading: Reading) -> int:

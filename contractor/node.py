@@ -26,6 +26,8 @@ HEIGHT_SECONDS = 5.0
 """A node that takes longer for the number of its newest block is not one to read from."""
 HEADERS_A_REQUEST = 200
 LOG_BLOCKS_A_REQUEST = 2000
+LOGS_A_REQUEST = 50
+"""Blocks whose logs are asked for by their hashes in one request."""
 TOO_MUCH = {400, 413}
 """HTTP statuses of nodes that refuse a request for its size."""
 
@@ -108,7 +110,8 @@ class Node:
         except ContractLogicError as error:
             raise RevertedError(_reason(error.message or "")) from error
         except BadFunctionCallOutput as error:
-            raise RevertedError("it has no such function") from error
+            # Of a contract that is there, as is checked before: the node does not have the block's state.
+            raise NodeError(f"{what}: the node's answer is empty") from error
         except Web3RPCError as error:
             if "revert" in error.message.lower():
                 raise RevertedError(_reason(error.message)) from error
@@ -212,10 +215,17 @@ class Node:
             )
             return _sorted_logs(found)
 
-    def logs_of_block(self, address: bytes, block_hash: bytes) -> list[RawLog]:
-        """All logs of `address` in one block; NodeError if the node does not know that block."""
-        with self._asking(f"logs of block 0x{block_hash.hex()}"):
-            found = self.web3.eth.get_logs({"address": _address(address), "blockHash": _hash(block_hash)})
+    def logs_of_blocks(self, address: bytes, hashes: Sequence[bytes]) -> list[RawLog]:
+        """All logs of `address` in some blocks; NodeError if the node does not know one of them."""
+        found: list[Any] = []
+        for start in range(0, len(hashes), LOGS_A_REQUEST):
+            with self._asking("logs of blocks"), self.web3.batch_requests() as batch:
+                for block_hash in hashes[start : start + LOGS_A_REQUEST]:
+                    query: Any = {"address": _address(address), "blockHash": _hash(block_hash)}
+                    batch.add(self.web3.eth.get_logs(query))
+                for logs in batch.execute():
+                    found.extend(logs)
+        with self._asking("logs of blocks"):
             return _sorted_logs(found)
 
     def transaction_count(self, address: bytes, pending: bool = False) -> int:

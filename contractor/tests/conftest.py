@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -135,10 +136,16 @@ def _anvil() -> Iterator[DevelopmentNode]:
             process.terminate()
 
 
+_hours = count(1)
+
+
 @pytest.fixture
 def node(_anvil: DevelopmentNode, settings: Any) -> Iterator[DevelopmentNode]:
     """The node as it was after the deployment, and the hub configured to use it."""
     snapshot = _anvil.ask("evm_snapshot")
+    # Each test has a time of its own, so that no block of one has the hash of another one's: anvil keeps states by
+    # hash, forgets the oldest, and would take a block for the older one of the same hash.
+    _anvil.ask("evm_increaseTime", hex(next(_hours) * 3600))
     settings.HUB_ETHEREUM_NODE_URL = _anvil.url
     settings.HUB_LQD_CONTRACT_CONFIRMATIONS = 3
     chain.forget()

@@ -20,7 +20,7 @@ from contractor.tests.proxy import Proxy
 from ledger.models import Deposit, RootCommitment
 from nocust.signatures import Signer
 
-BLOCKS = 1500
+BLOCKS = 1000
 LIMIT = 20
 
 
@@ -90,6 +90,7 @@ def test_a_long_outage_is_caught_up_with_progress_shown(
 ) -> None:
     """Many eons, deposits in the first of them (later the contract is halted), and a node that gives little."""
     monkeypatch.setattr(progress, "TELL_SECONDS", 0.0)
+    monkeypatch.setattr(follower, "ASKED_ALONE", -1)
     wallet, other = hub.register(alice), hub.register(bob)
     first = hub.status.head_block
     for _ in range(3):

@@ -293,9 +293,9 @@ def test_logs_of_another_block_are_not_applied(
     hub.node.deposit(alice.address, 50)
     hub.node.mine(4)
     node = contract().node
-    original = node.logs
+    original = node.logs_of_blocks
     monkeypatch.setattr(
-        node, "logs", lambda *a: [replace(log, block_hash=b"\1" * 32) for log in original(*a)]
+        node, "logs_of_blocks", lambda *a: [replace(log, block_hash=b"\1" * 32) for log in original(*a)]
     )
     before = hub.status.confirmed_block
     with pytest.raises(NodeError, match="another block"):
@@ -309,12 +309,15 @@ def test_a_node_that_leaves_logs_out_is_asked_again(
     wallet = hub.register(alice)
     hub.node.deposit(alice.address, 50)
     hub.node.mine(4)
+    monkeypatch.setattr(follower, "ASKED_ALONE", -1)
     monkeypatch.setattr(contract().node, "logs", lambda *_: [])
     follower.step()
     assert hub.available(wallet) == 50
 
 
-def test_a_range_that_the_node_refuses_is_halved(hub: Hub, alice: Signer) -> None:
+def test_a_range_that_the_node_refuses_is_halved(
+    hub: Hub, alice: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from contractor.errors import NodeRefusedError
 
     wallet = hub.register(alice)
@@ -328,7 +331,8 @@ def test_a_range_that_the_node_refuses_is_halved(hub: Hub, alice: Signer) -> Non
             raise NodeRefusedError("too many blocks")
         return original(address, first, last)
 
-    node.logs = small_only  # type: ignore[method-assign]
+    monkeypatch.setattr(follower, "ASKED_ALONE", -1)
+    monkeypatch.setattr(node, "logs", small_only)
     follower.step()
     assert hub.available(wallet) == 50
 

@@ -1,0 +1,225 @@
+"""A node that times out, answers errors, half a range, stale heads, duplicates and swapped logs: no effect is lost
+or doubled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from contractor import chain, checkpoints, follower, sender, withdrawals
+from contractor.errors import ChainError, NodeError
+from contractor.models import EthereumTransaction
+from contractor.tests import proxy
+from contractor.tests.conftest import Hub, signer
+from contractor.tests.proxy import Fault, Proxy
+from contractor.tests.test_withdrawals import X, request
+from ledger.models import (
+    Challenge,
+    Deposit,
+    Event,
+    Outbox,
+    RootCommitment,
+    Wallet,
+    Withdrawal,
+    WithdrawalRequest,
+)
+
+State = EthereumTransaction.State
+WALLETS = 3
+
+
+@pytest.fixture
+def node(node: Any, settings: Any) -> Any:
+    """Time-outs that tests can wait for."""
+    settings.HUB_NODE_TIMEOUT_SECONDS = 1
+    return node
+
+
+@pytest.fixture
+def spoilt(hub: Hub, settings: Any) -> Iterator[Proxy]:
+    """The hub reads through a proxy."""
+    with Proxy(hub.node.url) as made:
+        settings.HUB_ETHEREUM_NODE_URL = made.url
+        chain.forget()
+        yield made
+        chain.forget()
+
+
+def attempt(part: Callable[[], Any]) -> None:
+    """As the beat does: what goes wrong with the node passes by."""
+    try:
+        part()
+    except NodeError:
+        return
+
+
+def beat(hub: Hub) -> None:
+    EthereumTransaction.objects.update(retry_at=timezone.now())
+    for part in (
+        follower.run,
+        checkpoints.create_due_checkpoint,
+        withdrawals.confirm_due_withdrawals,
+        sender.step,
+    ):
+        attempt(part)
+
+
+def patiently(hub: Hub, spoilt: Proxy, blocks: int = 1, beats: int = 2) -> None:
+    """Mine; a few beats after each block, and a good node for a moment when the worst comes to the worst: an eon in
+    which nothing gets through halts any hub."""
+    for _ in range(blocks):
+        hub.node.mine()
+        for _ in range(beats):
+            beat(hub)
+        if hub.status.head_block < hub.node.block - 3:
+            fault, spoilt.fault = spoilt.fault, None
+            beat(hub)
+            spoilt.fault = fault
+
+
+def play(hub: Hub, spoilt: Proxy) -> list[Wallet]:
+    """Deposits, requests and their payments through five eons."""
+    wallets = [hub.register(signer(3000 + number)) for number in range(WALLETS)]
+    for wallet in wallets:
+        hub.node.deposit(wallet.address, 100)
+        hub.node.deposit(wallet.address, 7)
+    patiently(hub, spoilt, 5)
+    for eon in (2, 3):
+        hub.node.mine_to_era(eon, 2)
+        patiently(hub, spoilt, 7)
+    for wallet in wallets[:2]:
+        request(hub.node, wallet, 30, eon=3)
+    patiently(hub, spoilt, 5)
+    hub.node.mine_to_era(4, 2)
+    patiently(hub, spoilt, 6)
+    hub.node.mine_to_era(5, X - 5)
+    patiently(hub, spoilt, 11)
+    spoilt.fault = None
+    patiently(hub, spoilt, 5)
+    return wallets
+
+
+def check(hub: Hub, wallets: list[Wallet]) -> None:
+    assert [hub.available(wallet) for wallet in wallets] == [77, 77, 107]
+    assert Deposit.objects.count() == 2 * WALLETS
+    assert sorted(row.amount for row in WithdrawalRequest.objects.all()) == [30, 30]
+    assert sorted(row.amount for row in Withdrawal.objects.all()) == [30, 30]
+    assert not Challenge.objects.exists()
+    assert Outbox.objects.filter(event=Event.CONFIRMED_DEPOSIT).count() == 2 * WALLETS
+    assert Outbox.objects.filter(event=Event.CONFIRMED_WITHDRAWAL).count() == 2
+    assert not hub.status.halted
+    for commitment in RootCommitment.objects.all():
+        row = EthereumTransaction.objects.get(tag=f"checkpoint/{commitment.eon_number}")
+        assert row.state == State.CONFIRMED
+    mined = hub.node.web3.eth.get_logs({"address": hub.node.contract.address, "fromBlock": 0})
+    assert len({(log["transactionHash"], log["logIndex"]) for log in mined}) == len(mined)
+    paid = hub.node.contract.events.WithdrawalConfirmation().get_logs(from_block=0)
+    assert sum(log["args"]["amount"] for log in paid) == 60
+
+
+def always(fault: Fault) -> Callable[[Proxy], Fault]:
+    return lambda _: fault
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        always(proxy.half_a_range),
+        always(proxy.duplicates),
+        always(proxy.swapped),
+        always(proxy.removed),
+        lambda node: proxy.stale(node, 1),
+    ],
+    ids=["half a range", "duplicates", "swapped", "removed", "stale"],
+)
+def test_a_node_that_always_gets_it_wrong(
+    hub: Hub, spoilt: Proxy, make: Callable[[Proxy], Fault], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "ASKED_ALONE", -1)  # ranges are what nodes get wrong
+    spoilt.fault = make(spoilt)
+    check(hub, play(hub, spoilt))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_node_that_fails_in_all_ways_at_random(hub: Hub, spoilt: Proxy, seed: int) -> None:
+    spoilt.fault = proxy.any_of(
+        seed,
+        0.3,
+        proxy.broken,
+        proxy.refusing,
+        proxy.half_a_range,
+        proxy.duplicates,
+        proxy.swapped,
+        proxy.removed,
+        proxy.stale(spoilt, 1),
+        proxy.stale(spoilt, 4),
+        proxy.only("eth_sendRawTransaction", proxy.broken),
+    )
+    check(hub, play(hub, spoilt))
+
+
+def test_a_node_that_never_answers_is_given_up_in_time(hub: Hub, spoilt: Proxy) -> None:
+    before = hub.status
+    hub.node.mine()
+    spoilt.fault = proxy.silent
+    with pytest.raises(NodeError, match="does not answer"):
+        follower.step()
+    assert hub.status.head_hash == before.head_hash
+    spoilt.fault = None
+    assert follower.step() == 1
+
+
+def _give(answer: Any, *_: Any) -> Any:
+    return answer
+
+
+def test_half_an_answer_is_none(hub: Hub, spoilt: Proxy) -> None:
+    """Answers that are no headers, or of other blocks."""
+    hub.node.mine(3)
+    before = hub.status
+    answers: list[Any] = [None, {}, [], "0x", {"number": "0x1"}, 5]
+    for answer in answers:
+        spoilt.fault = proxy.only("eth_getBlockByNumber", partial(_give, answer))
+        with pytest.raises(NodeError):
+            follower.step()
+    spoilt.fault = proxy.only("eth_getLogs", lambda *_: [{"address": "0x"}])
+    with pytest.raises(NodeError):
+        follower.step()
+    assert hub.status.head_hash == before.head_hash
+
+
+def test_a_transaction_that_the_node_took_without_saying_so_is_sent_once(hub: Hub, spoilt: Proxy) -> None:
+    """It is forwarded, and the answer lost."""
+    hub.settle()
+    hub.node.mine_to_era(2, 3)
+    spoilt.fault = proxy.only("eth_sendRawTransaction", proxy.broken)
+    for _ in range(3):
+        beat(hub)
+    spoilt.fault = None
+    for _ in range(6):
+        hub.node.mine()
+        beat(hub)
+    row = EthereumTransaction.objects.get(tag="checkpoint/2")
+    assert row.state == State.CONFIRMED
+    assert row.attempts.count() == 1
+
+
+def test_a_lie_about_events_stops_the_hub_or_changes_nothing(hub: Hub, spoilt: Proxy) -> None:
+    """Logs with another block's hash are not taken."""
+    wallet = hub.register(signer(3000))
+    hub.node.deposit(wallet.address, 100)
+    hub.node.mine(4)
+
+    def elsewhere(method: str, parameters: list[Any], answer: Any) -> Any:
+        if method != "eth_getLogs":
+            return answer
+        return [{**log, "blockHash": "0x" + "55" * 32} for log in answer]
+
+    spoilt.fault = elsewhere
+    with pytest.raises(ChainError):
+        follower.step()
+    assert hub.available(wallet) == 0
