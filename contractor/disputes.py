@@ -137,9 +137,11 @@ def _warn(parameters: ContractParameters, row: Challenge, head: int) -> None:
         return
     note = "".join(f": {one.note}" for one in newest if one.note)
     if left > 0:
-        raise_alarm("challenge at risk", f"{describe(row)} must be answered by block {row.deadline}{note}")
+        text = f"{describe(row)} must be answered by block {row.deadline}{note}"
+        raise_alarm("challenge at risk", text, key=str(row.pk))
     else:
-        raise_alarm("challenge lost", f"{describe(row)} was not answered by block {row.deadline}{note}")
+        text = f"{describe(row)} was not answered by block {row.deadline}{note}"
+        raise_alarm("challenge lost", text, key=str(row.pk))
 
 
 def risk_blocks(parameters: ContractParameters) -> int:
