@@ -36,3 +36,12 @@ def test_links_between_documents_lead_somewhere() -> None:
     for document in documents:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_every_alarm_has_a_page() -> None:
+    raised = re.compile(r'raise_alarm\(\s*"([a-z ]+)"')
+    sources = [path for path in ROOT.rglob("*.py") if not {".hub", "tests"} & set(path.relative_to(ROOT).parts)]
+    subjects = {subject for path in sources for subject in raised.findall(path.read_text())}
+    pages = ROOT / "docs" / "operations" / "alarms"
+    assert len(subjects) > 20
+    assert sorted(subjects) == sorted(page.stem.replace("-", " ") for page in pages.glob("*.md"))
