@@ -1,6 +1,6 @@
-"""The engine under a chain that mines, drops and reorders what wallets send to the contract while they pay each other:
-effects of the eon before that come late, cancellations before and after its ledger was closed, forks at each depth
-above the confirmations, eons that begin on a branch that loses."""
+"""The engine under a chain that mines, drops and reorders what wallets send to the contract, while they pay each
+other: effects of the eon before that come late, cancellations before and after its ledger was closed, forks at each
+depth above the confirmations, eons that begin on a branch that loses."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from ledger.engine import CancelWithdrawal, Command, Deposit, Refusal, RequestWithdrawal, Transferred
 from ledger.engine.tests.world import TOKENS, World, players
 
 OWNERS = 3
-BLOCKS_PER_EON = 5
+BLOCKS_PER_EON = 4
 DEPTH = 2
 """Confirmations."""
 pick = st.integers(min_value=0, max_value=2 * OWNERS - 1)
@@ -92,8 +92,9 @@ class Follower(RuleBasedStateMachine):
         self.chain = Chain()
         self.chain.mine([])
         self.applied = -1
-        self.waiting: list[Sent] = []
+        self.waiting = [Sent(Deposit, who, 100) for who in range(2 * OWNERS)]
         self.nonce = 0
+        self.beats(BLOCKS_PER_EON)
 
     # --- the chain -------------------------------------------------------------------------------------------
     @rule(who=pick, amount=amounts)
@@ -118,6 +119,15 @@ class Follower(RuleBasedStateMachine):
         taken = order[: data.draw(st.integers(0, len(order)))]
         self.chain.mine([self.waiting[index] for index in taken])
         self.waiting = [one for index, one in enumerate(self.waiting) if index not in taken]
+
+    @rule(blocks=st.integers(min_value=1, max_value=BLOCKS_PER_EON))
+    def beats(self, blocks: int) -> None:
+        """A hub that keeps up, and a chain that takes what it is sent."""
+        for _ in range(blocks):
+            self.chain.mine(self.waiting)
+            self.waiting = []
+            self.follow(1)
+            self.close()
 
     @rule(
         depth=st.integers(min_value=1, max_value=DEPTH), kept=st.booleans(), length=st.integers(0, DEPTH + 1)
@@ -150,11 +160,11 @@ class Follower(RuleBasedStateMachine):
         command: Command = effect.kind(owner, eon, effect.amount)
         assert not isinstance(self.world.submit(command), Refusal)
 
-    @precondition(lambda self: self.world.eon - 1 not in self.world.closed)
     @rule()
     def close(self) -> None:
         """As soon as all blocks of the eon before are applied."""
-        if self.applied >= (self.world.eon - 1) * BLOCKS_PER_EON - 1:
+        known = self.applied >= (self.world.eon - 1) * BLOCKS_PER_EON - 1
+        if known and self.world.eon - 1 not in self.world.closed:
             self.world.close_eon_before()
 
     @rule(who=pick, distance=st.integers(1, OWNERS - 1), share=st.integers(0, 4))
