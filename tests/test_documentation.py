@@ -45,3 +45,5 @@ def test_every_alarm_has_a_page() -> None:
     pages = ROOT / "docs" / "operations" / "alarms"
     assert len(subjects) > 20
     assert sorted(subjects) == sorted(page.stem.replace("-", " ") for page in pages.glob("*.md"))
+    index = (pages.parent / "README.md").read_text()
+    assert all(f"(alarms/{page.name})" in index for page in pages.glob("*.md"))
