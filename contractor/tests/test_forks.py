@@ -181,6 +181,15 @@ def test_an_event_of_a_closed_eon_can_not_be_taken_in(hub: Hub, alice: Signer) -
     assert hub.available(wallet) == 0
 
 
+def test_a_forked_hub_starts_and_serves(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    hub.settle(6)
+    fork(hub, 6)
+    call_command("prepare_hub", timeout=1.0)
+    told = capsys.readouterr()
+    assert "accepts nothing new until that is resolved" in told.err
+    assert "the ledger is at block" in told.out
+
+
 def test_a_node_that_comes_back_to_the_known_branch_ends_it(hub: Hub, settings: Any) -> None:
     hub.settle(6)
     with Proxy(hub.node.url) as node:

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from contractor import checkpoints, follower, sender
 from contractor.chain import chain, check_chain
-from contractor.errors import ChainError, NodeError
+from contractor.errors import ChainError, ForkTooDeepError, NodeError, NodesDisagreeError
 from contractor.tokens import register_token
 from ledger.models import ChainStatus, Token
 from nocust.addresses import to_checksum
@@ -93,6 +93,12 @@ class Command(BaseCommand):
                 self.stderr.write(f"{error}; trying again")
                 work = 1
                 time.sleep(POLL_SECONDS)
+            except (ForkTooDeepError, NodesDisagreeError) as error:
+                # Proofs are served all the same, and the hub's own transactions watched.
+                self.stderr.write(
+                    f"WARNING: {error}; the hub starts, but accepts nothing new until that is resolved"
+                )
+                work = 0
             status = ChainStatus.objects.get()
             if not work or time.monotonic() > deadline:
                 break
