@@ -40,7 +40,9 @@ def test_links_between_documents_lead_somewhere() -> None:
 
 def test_every_alarm_has_a_page() -> None:
     raised = re.compile(r'raise_alarm\(\s*"([a-z ]+)"')
-    sources = [path for path in ROOT.rglob("*.py") if not {".hub", "tests"} & set(path.relative_to(ROOT).parts)]
+    sources = [
+        path for path in ROOT.rglob("*.py") if not {".hub", "tests"} & set(path.relative_to(ROOT).parts)
+    ]
     subjects = {subject for path in sources for subject in raised.findall(path.read_text())}
     pages = ROOT / "docs" / "operations" / "alarms"
     assert len(subjects) > 20
