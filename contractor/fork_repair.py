@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from django.db import transaction
 
 from contractor.forks import Comparison, UnresolvableError
-from contractor.models import EthereumTransaction
+from contractor.models import ContractParameters, EthereumTransaction
 from contractor.reorganisation import undo
 from ledger import engine, store
 from ledger.directory import owner_of
@@ -71,6 +71,15 @@ def _undo_challenges(found: Comparison, status: ChainStatus) -> None:
     eon = status.eon_of(found.ancestor.number)
     Challenge.objects.filter(eon_number__gte=eon - 1).update(rebuted=False)
     Challenge.objects.filter(pk__in=[row.pk for row in found.challenges]).update(rebuted=True)
+    parameters = ContractParameters.objects.get()
+    for rows, place in found.moved:
+        moved = [row.pk for row in rows if isinstance(row, Challenge)]
+        Challenge.objects.filter(pk__in=moved).update(
+            block=place.block,
+            eon_number=status.eon_of(place.block),
+            deadline=parameters.last_answer_block(place.block),
+            by_sender=None,
+        )
 
 
 def _undo_payments(found: Comparison) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Sum
 
 from contractor.alarms import raise_alarm
 from contractor.models import EthereumTransaction
@@ -104,26 +104,42 @@ def overdrafts(eon: int) -> list[Overdraft]:
 def _case(
     wallet: Wallet, missing: int, oldest: int, eon: int, requests: Sequence[WithdrawalRequest]
 ) -> Overdraft:
-    requested = sum(request.amount for request in requests)
-    marker = smallest_marker(wallet, eon)
-    explanation = ""
-    if not any(request.eon_number >= oldest for request in requests):
+    marker, explanation = None, ""
+    if any(request.eon_number >= oldest for request in requests):
+        marker, explanation = usable_marker(wallet, requests, eon)
+    else:
         explanation = "a checkpoint counts on its requests already"
-    elif marker is None:
-        explanation = f"it signed no balance marker in the last {MARKER_EONS} eons"
-    elif marker.amount >= requested:
-        explanation = (
-            f"its smallest marker leaves it {marker.amount}, not less than the {requested} it requested in this eon"
-            " and the one before"
-        )
-    if explanation:
-        marker = None
+    if marker is None:
         explanation = (
             f"{to_checksum(wallet.address)} withdraws {missing} of {to_checksum(wallet.token.address)} more than it"
             f" has, and the contract will not cancel that: {explanation}. The contract lacks {missing} until it is"
             " sent there without a deposit"
         )
     return Overdraft(wallet, missing, oldest, requests[-1].pk, marker, explanation)
+
+
+def usable_marker(
+    wallet: Wallet, requests: Sequence[WithdrawalRequest], eon: int
+) -> tuple[MinimumAvailableBalance | None, str]:
+    """The owner's marker that lets the contract cancel, in `eon`, the requests of that eon and the one before: one
+    that leaves less than they sum up to. Of a marker two eons old the requests of its own eon count, too; a
+    contract that does not count them refuses. None with the reason if there is no such marker."""
+    marker = smallest_marker(wallet, eon)
+    requested = sum(request.amount for request in requests)
+    if marker is None:
+        return None, f"it signed no balance marker in the last {MARKER_EONS} eons"
+    if marker.amount < requested:
+        return marker, ""
+    oldest = MinimumAvailableBalance.objects.filter(wallet=wallet, eon_number=eon - 2).first()
+    earlier = WithdrawalRequest.objects.filter(
+        wallet=wallet, eon_number=eon - 2, slashed=False, withdrawal__isnull=True
+    ).aggregate(total=Sum("amount"))["total"]
+    if oldest is not None and oldest.amount < requested + int(earlier or 0):
+        return oldest, ""
+    return None, (
+        f"its smallest marker leaves it {marker.amount}, not less than the {requested} it requested in this eon and"
+        " the one before"
+    )
 
 
 def smallest_marker(wallet: Wallet, eon: int) -> MinimumAvailableBalance | None:

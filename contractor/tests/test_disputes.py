@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.core.management import call_command
 from django.utils import timezone
 
 from contractor import disputes, sender, slashing
@@ -268,3 +269,42 @@ def test_a_challenge_at_risk_and_then_lost_is_an_alarm(
     assert "ALARM challenge lost" in caplog.text
     assert not Challenge.objects.get().rebuted
     assert live(hub, 4) == 1
+
+
+def test_the_operator_sees_challenges_and_deadlines(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    (player,) = players(hub, 1)
+    call_command("challenges")
+    assert capsys.readouterr().out.endswith("there are no open challenges\n")
+    hub.go_to(4, OPEN_ERA)
+    player.challenge_state(3)
+    hub.node.mine(3)
+    beat(hub)
+    row = Challenge.objects.get()
+    call_command("challenges")
+    shown = capsys.readouterr().out
+    assert (
+        f"answer by block {row.deadline}, {row.deadline - hub.node.block} left; answer/{row.pk}/1 is sent"
+        in shown
+    )
+    settle(hub, 6)
+    call_command("challenges", all=True)
+    assert (
+        f"challenge {row.pk} (block {row.block}, {player.text} in {player.token}): won"
+        in capsys.readouterr().out
+    )
+
+
+def test_more_challenges_than_answers_go_at_once(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender, "IN_FLIGHT", 8)
+    made = [Player.register(hub, signer(2000 + number)) for number in range(12)]
+    for player in made:
+        player.send("deposit", player.token, player.text, 10, value=10, mine=False)
+    hub.settle()
+    hub.go_to(3, 7)
+    hub.go_to(4, OPEN_ERA)
+    for player in made:
+        player.challenge_state(3, mine=False)
+    hub.node.mine()
+    assert live(hub, 4) == 12
+    settle(hub, 8)
+    check_won(hub, 4, 12)

@@ -121,6 +121,24 @@ def test_a_marker_older_than_three_eons_cancels_nothing(hub: Hub, thief: Player,
         assert (marker.amount if marker else None) == expected
 
 
+def test_a_marker_counts_the_requests_of_its_own_eon(hub: Hub, thief: Player, victim: Player) -> None:
+    """What was left when it was signed is requested twice, the second time in the last block of the next eon."""
+    thief.pay(victim, 50, marker=50)
+    request(thief, 50)
+    settle(hub)
+    hub.go_to(4, OPEN_ERA)
+    hub.node.mine_to_era(4, BLOCKS_PER_EON - 2)
+    beat(hub)
+    request(thief, 50)
+    hub.node.mine(3)
+    follower.step()
+    case = slashing.overdraft(thief.wallet, 5)
+    assert case is not None
+    assert (case.missing, case.oldest_eon) == (50, 4)
+    assert case.marker is not None
+    assert (case.marker.eon_number, case.marker.amount) == (3, 50)
+
+
 def test_honest_requests_of_the_eon_before_survive_the_cancellation(
     hub: Hub, thief: Player, victim: Player
 ) -> None:
