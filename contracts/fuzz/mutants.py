@@ -46,6 +46,11 @@ MUTANTS: Final[dict[str, tuple[str, str, str]]] = {
         "external onlyOperator returns (uint256[2]",
         "external returns (uint256[2]",
     ),
+    "a marker forgets the requests of its own eon": (
+        "Withdrawals.sol",
+        "marked + 2 == eon ? _requestsAt(wallet, marked) : 0",
+        "0",
+    ),
     "payments come an eon early": (
         "Withdrawals.sol",
         "? 3 : 2;",

@@ -14,17 +14,17 @@ LATEST_SUBMISSION = EPOCH + 2
 
 def honest_eon(board: Board, end: int = BLOCKS_PER_EON) -> None:
     """Plays the current eon until `end`, an era, with an honest operator: whatever users do, he is never at a
-    loss."""
+    loss. His checkpoint waits for cancellations of the past eon's requests alone, which are soon used up."""
     eon = board.eon
     planned = board.rng.randint(1, LATEST_SUBMISSION)
     while board.eon == eon and board.era < end:
         users.pay(board)
         block = [move for token in TOKENS for move in users.requests(board, token)]
-        cancelling = slashes(board)
-        block += cancelling
+        settled = not any(board.mirror.requested_at(pair, eon - 1) for pair in overdrawn(board))
+        block += slashes(board)
         block += [honest_answer(board, item) for item in board.open if item.eon in board.pages]
         due = eon not in board.pages and board.era >= planned
-        if due and not cancelling and all(item.eon == eon for item in board.open):
+        if due and settled and all(item.eon == eon for item in board.open):
             block.append(board.submission(board.honest_page()))
         block += users.deposits(board) + users.nuisances(board) + users.challenges(board)
         board.mine(block)
@@ -41,20 +41,31 @@ def silent_eon(board: Board, end: int) -> None:
 def slashes(board: Board, spared: int | None = None) -> list[Move]:
     """Cancels the requests of wallets that asked for more than they have left, one of them spared."""
     found: list[Move] = []
-    eon = board.eon
-    for token in TOKENS:
+    for token, wallet in overdrawn(board):
+        if wallet == spared:
+            continue
         book = board.books[token]
-        for wallet in board.wallets():
-            if wallet != spared and book.overdrawn(eon, wallet):
-                markers = {
-                    at: book.eons[at].marker[wallet]
-                    for at in range(max(eon - 2, 1), eon + 1)
-                    if wallet in book.eons[at].marker
-                }
-                at = min(markers, key=lambda known: markers[known])
-                call = moves.slash(book, wallet, at, markers[at], OPERATOR, True)
-                found.append((call, None))
+        markers = {
+            at: book.eons[at].marker[wallet]
+            for at in range(max(board.eon - 2, 1), board.eon + 1)
+            if wallet in book.eons[at].marker
+        }
+        at = max(markers, key=lambda at: _requested_since(board, token, wallet, at) - markers[at])
+        found.append((moves.slash(book, wallet, at, markers[at], OPERATOR, True), None))
     return found
+
+
+def overdrawn(board: Board) -> list[tuple[int, int]]:
+    """The wallets, with their token before them, that asked for more than they have left."""
+    pairs = ((token, wallet) for token in TOKENS for wallet in board.wallets())
+    return [(token, wallet) for token, wallet in pairs if board.books[token].overdrawn(board.eon, wallet)]
+
+
+def _requested_since(board: Board, token: int, wallet: int, eon: int) -> int:
+    """What the contract holds against a marker of `eon`: the requests of this eon and of the one before, and those
+    of the marker's own eon."""
+    counted = {board.eon, board.eon - 1, eon}
+    return sum(board.mirror.requested_at((token, wallet), at) for at in counted)
 
 
 def honest_answer(board: Board, challenge: Challenge) -> Move:

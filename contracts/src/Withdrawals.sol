@@ -198,8 +198,9 @@ abstract contract Withdrawals is Allotments {
         return amount;
     }
 
-    /// Cancels the withdrawer's requests of the previous and of the current eon if they exceed what he declared,
-    /// in a balance marker of the last three eons, to leave himself. Returns the cancelled sums of both eons.
+    /// Cancels the withdrawer's requests of the previous and of the current eon if, with those made since the marked
+    /// eon, they exceed what he declared in a balance marker of the last three eons to leave himself. Returns the
+    /// cancelled sums of both eons.
     ///
     /// Once the current checkpoint is submitted it has taken the requests of the previous eon into account: these
     /// still count, but stay, since the operator could not justify the checkpoint any more. For the same reason it
@@ -221,7 +222,8 @@ abstract contract Withdrawals is Allotments {
         check(!_used[marker] && Hashing.signedBy(withdrawer, marker, rs[0], rs[1], v), "a");
         Wallet storage wallet = _wallets[token][withdrawer];
         slashed = [_requestsAt(wallet, eon - 1), _requestsAt(wallet, eon)];
-        check(slashed[0] + slashed[1] > markerEonAvailable[1], "b");
+        uint256 older = marked + 2 == eon ? _requestsAt(wallet, marked) : 0;
+        check(older + slashed[0] + slashed[1] > markerEonAvailable[1], "b");
         if (_lastSubmission() == eon) slashed[0] = 0;
         check(slashed[0] | slashed[1] != 0, "d");
         _cancel(token, withdrawer, eon, slashed[1]);

@@ -432,6 +432,28 @@ def test_slashing_spares_what_the_checkpoint_honours(ready: Game) -> None:
     game.answer_state(ALICE, 3)
 
 
+def test_slashing_counts_the_requests_of_a_marker_two_eons_old(ready: Game) -> None:
+    """Alice declares in eon 3 to leave herself 40, requests 40 and, in time for nobody to cancel it before eon 5,
+    another 40. Only together with the request of the marker's own eon do they exceed what she declared."""
+    game, chain = ready, ready.chain
+    game.withdraw(ALICE, 40 * UNIT)
+    game.pass_eons(4)
+    game.goto(4, 30)
+    game.withdraw(ALICE, 40 * UNIT)
+    game.goto(5, 1)
+    with refuses("b"):
+        slash(game, ALICE, 3, 80 * UNIT)
+    with refuses("b"):  # a younger marker knows nothing of the older request
+        slash(game, ALICE, 4, 40 * UNIT)
+    done = slash(game, ALICE, 3, 40 * UNIT)
+    assert done.events == [("WithdrawalSlashed", (chain.address.lower(), ALICE.address, 40 * UNIT, 0))]
+    assert pending(game, ALICE) == [(3, 40 * UNIT)]
+    game.book(ALICE, 4).withdrawals = 0
+    game.pass_eons(7)
+    game.goto(7, 30)
+    assert confirm(game, ALICE) == 40 * UNIT
+
+
 def test_slashing_refusals(ready: Game) -> None:
     game = ready
     game.withdraw(ALICE, 5 * UNIT)
