@@ -11,7 +11,7 @@ import pytest
 
 from nocust.__main__ import main
 from nocust.vectors.command import SECTIONS, check_vectors
-from nocust.vectors.view import leaves, section_of
+from nocust.vectors.view import kind_of, leaves, section_of
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "tests" / "data" / "vectors.json"
@@ -46,16 +46,11 @@ def changed(value: Any) -> Any:
     return value[:-1] + ("1" if value[-1] in "0xX" else "0")
 
 
-def pattern(path: str) -> str:
-    return re.sub(r"\[\d+\]", "[]", path)
-
-
 def test_every_value_is_reproduced(vectors: dict[str, Any]) -> None:
     code, report = run(vectors)
     assert code == 0, report
     for section in SECTIONS:
         assert re.search(rf"^{section}: [1-9]\d* compared$", report, re.MULTILINE)
-    assert "matching: skipped 30: swaps' matching" in report
     assert "experiments: skipped 107: records of runs, not vectors" in report
     assert int(re.findall(r"All (\d+) values", report)[0]) >= 1500
 
@@ -76,10 +71,13 @@ def samples(vectors: dict[str, Any]) -> list[str]:
     """One path of every kind of field that the report does not name as unused: last entry of each list."""
     unused = set(UNUSED.findall(run(vectors)[1]))
     paths = [path for path in leaves(vectors, "") if section_of(path) in SECTIONS]
-    found = {pattern(path): path for path in paths if pattern(path) not in unused}
+    found = {kind_of(path): path for path in paths if kind_of(path) not in unused}
     for kind in found:
         if section_of(kind) == "signing_invalid":
             # a change leaves an invalid signature invalid; the first entry is the valid one
+            found[kind] = kind.replace("[]", "[0]")
+        elif kind == "matching.scenarios[].steps[].amount_swapped":
+            # the last taker's limit is far from what it trades at; the first maker's is met exactly
             found[kind] = kind.replace("[]", "[0]")
     return list(found.values())
 

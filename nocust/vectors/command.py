@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from nocust.errors import NocustError
-from nocust.vectors import messages, runs, trees
-from nocust.vectors.view import Json, Log, MismatchError, View, leaves, section_of
+from nocust.vectors import matching, messages, runs, trees
+from nocust.vectors.view import Json, Log, MismatchError, View, kind_of, leaves, section_of
 
 MATCH: Final = 0
 MISMATCH: Final = 1
@@ -38,6 +38,7 @@ SECTIONS: Final[dict[str, Callable[[View], None]]] = {
     "parent_chain_accumulator": messages.check_accumulator,
     "swap_order_signature_sets": runs.check_swap_sets,
     "e2e_checkpoints": runs.check_checkpoints,
+    "matching": matching.check_matching,
 }
 """What recomputes each section."""
 
@@ -119,21 +120,13 @@ def _report_skipped(raw: dict[str, Json], log: Log, out: TextIO) -> None:
     for name, value in raw.items():
         if name in SECTIONS:
             continue
-        if name == "matching":
-            count, reason = _scenarios(value), "swaps' matching"
-        else:
-            count, reason = len(list(leaves(value, name))), RECORDS.get(name, "section not known")
-        skipped[name] = count
+        skipped[name] = count = len(list(leaves(value, name)))
+        reason = RECORDS.get(name, "section not known")
         out.write(f"{name}: skipped {count}: {reason}\n")
     for path in leaves(raw, ""):
         if section_of(path) in SECTIONS and path not in log.touched:
-            skipped[re.sub(r"\[\d+\]", "[]", path)] += 1
+            skipped[kind_of(path)] += 1
     for name, count in skipped.items():
         if name not in raw:
             out.write(f"{name}: skipped {count}: nothing depends on the field\n")
     out.write(f"All {len(log.compared)} values compared agree; {skipped.total()} skipped.\n")
-
-
-def _scenarios(value: Json) -> int:
-    scenarios = value.get("scenarios") if isinstance(value, dict) else None
-    return len(scenarios) if isinstance(scenarios, list) else 0

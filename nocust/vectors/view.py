@@ -1,5 +1,6 @@
 """Access to a file of vectors that records what was read and what was compared."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -25,6 +26,11 @@ class Log:
     compared: set[str] = field(default_factory=set)
     touched: set[str] = field(default_factory=set)
     current: str = ""
+
+
+def kind_of(path: str) -> str:
+    """The path with `[]` for every index and `*` for the names of orders."""
+    return re.sub(r"\.final\.\w+", ".final.*", re.sub(r"\[\d+\]", "[]", path))
 
 
 def section_of(path: str) -> str:
