@@ -127,8 +127,7 @@ class Book:
             if not within_limits(taker, taker_out, taker_in) or not within_limits(maker, maker_out, maker_in):
                 continue
             if self._marks:
-                self._journal.append(partial(taker.restore, taker.matched_out, taker.matched_in))
-                self._journal.append(partial(maker.restore, maker.matched_out, maker.matched_in))
+                self._journal.append(partial(_undo, taker, maker, given, received))
             taker.matched_out, taker.matched_in = taker_out, taker_in
             maker.matched_out, maker.matched_in = maker_out, maker_in
             ended, emptied = taker.complete, maker.complete
@@ -252,6 +251,13 @@ class _Side:
             del self._levels[order.price]
             self._unsorted.discard(order.price)
             del self.prices[bisect_left(self.prices, order.price)]
+
+
+def _undo(taker: Order, maker: Order, given: int, received: int) -> None:
+    taker.matched_out -= given
+    taker.matched_in -= received
+    maker.matched_out -= received
+    maker.matched_in -= given
 
 
 def _arrival(order: Order) -> tuple[int, int]:

@@ -104,11 +104,6 @@ class Order:
             return (self.amount - self.matched_out) * self.amount_swapped // self.amount
         return self.amount_swapped - self.matched_in
 
-    def restore(self, matched_out: int, matched_in: int) -> None:
-        """Set the matched amounts, unchecked."""
-        self.matched_out = matched_out
-        self.matched_in = matched_in
-
     def __repr__(self) -> str:
         kind = "sell" if self.sell else "buy"
         return (
