@@ -27,11 +27,11 @@ def test_prices_compare_as_the_ratios_do(a: int, b: int, c: int, d: int) -> None
 
 def test_the_closest_ratios_have_different_prices() -> None:
     """1/(b·d) apart, with the largest b and d."""
-    low, high = Order(1, 1, LARGEST - 2, LARGEST - 1), Order(2, 2, LARGEST - 1, LARGEST)
-    assert Fraction(high.amount, high.amount_swapped) - Fraction(low.amount, low.amount_swapped) == Fraction(
-        1, LARGEST * (LARGEST - 1)
-    )
-    assert low.price < high.price
+    for top in range(LARGEST - 9, LARGEST + 1):
+        low, high = Order(1, 1, top - 2, top - 1), Order(2, 2, top - 1, top)
+        distance = Fraction(high.amount, high.amount_swapped) - Fraction(low.amount, low.amount_swapped)
+        assert distance == Fraction(1, top * (top - 1))
+        assert low.price < high.price
     smallest, next_to_it = Order(3, 3, 1, LARGEST), Order(4, 4, 1, LARGEST - 1)
     assert 0 < smallest.price < next_to_it.price
     assert Order(5, 5, LARGEST, LARGEST).price == Order(6, 6, 1, 1).price
@@ -67,12 +67,12 @@ def test_first_arrived_trades_first_in_whatever_order_they_were_added() -> None:
     for arrivals in ([1, 2, 3, 4], [4, 3, 2, 1], [2, 4, 1, 3], [3, 1, 4, 2]):
         added, loaded = Book(), Book()
         for arrival in arrivals:
-            added.add(0, Order(10 * arrival, arrival, arrival * 6, arrival * 2))
-        loaded.load(0, [Order(10 * arrival, arrival, arrival * 6, arrival * 2) for arrival in arrivals])
+            added.add(0, Order(50 - arrival, arrival, arrival * 6, arrival * 2))
+        loaded.load(0, [Order(50 - arrival, arrival, arrival * 6, arrival * 2) for arrival in arrivals])
         for book in (added, loaded):
-            assert keys(book, 0) == [10, 20, 30, 40]
+            assert keys(book, 0) == [49, 48, 47, 46]
             fills = book.take(1, Order(99, 99, 3, 9))
-            assert [fill.maker for fill in fills] == [10, 20]
+            assert [fill.maker for fill in fills] == [49, 48]
     tied = Book()
     tied.load(0, [Order(key, 5, 2, 1) for key in (3, 1, 2)])
     assert keys(tied, 0) == [1, 2, 3]
@@ -89,6 +89,21 @@ def test_a_maker_that_the_limits_refuse_is_passed_over_and_stays() -> None:
         Fill(5, 1, 13, 18, False, True),
         Fill(5, 2, 7, 8, True, False),
     ]
+
+
+def test_a_maker_passed_over_does_not_hide_others_of_its_price() -> None:
+    book = Book()
+    book.load(0, [Order(1, 1, 1900, 1800), Order(2, 2, 19, 18)])
+    assert book.take(1, Order(3, 3, 1, 1, sell=False)) == [Fill(3, 2, 0, 1, True, False)]
+    assert keys(book, 0) == [1, 2]
+
+
+def test_a_taker_pays_no_more_than_the_rest_of_a_maker_costs() -> None:
+    """5 left cost 3.5: the taker could give 4 and would get 5, but gives the 3 that the maker may ask."""
+    book = Book()
+    book.add(0, Order(1, 1, 10, 7, matched_out=5, matched_in=4))
+    assert book.take(1, Order(2, 2, 4, 1)) == [Fill(2, 1, 3, 5, False, True)]
+    assert keys(book, 1) == [2]
 
 
 def test_makers_after_the_first_that_does_not_cross_are_not_tried() -> None:
@@ -167,6 +182,10 @@ def test_marks_that_are_gone_are_refused() -> None:
         for end in (book.rollback, book.commit):
             with pytest.raises(InvalidValue):
                 end(mark)
+    outer, inner = book.mark(), book.mark()
+    book.rollback(outer)
+    with pytest.raises(InvalidValue):
+        book.commit(inner)
     kept = book.mark()
     book.add(0, Order(1, 1, 1, 1))
     book.mark()
