@@ -9,7 +9,7 @@ from ledger.fields import split_hashes
 from ledger.sql import fetch, join, write
 from nocust.merkle import Peaks
 
-AVAILABLE = "(a.opening + a.deposited + a.gained + a.received - a.spent - a.withdrawn)"
+AVAILABLE = "(a.opening + a.deposited + a.gained + a.received + a.swapped - a.spent - a.withdrawn)"
 
 
 def lock_wallets(wallets: Sequence[int]) -> None:
@@ -26,14 +26,14 @@ def load_accounts(owners: Mapping[int, Owner], eons: Iterable[int]) -> dict[Key,
     wallets = sorted(owners)
     read = sorted({eon for known in wanted for eon in (known, known + 1)})
     rows = fetch(
-        "SELECT wallet_id, eon_number, opening, deposited, withdrawn, spent, gained, received, passive_marker,"
-        " set_size, set_peaks, tail, active_state_id FROM ledger_account"
+        "SELECT wallet_id, eon_number, opening, deposited, withdrawn, spent, gained, received, swapped,"
+        " passive_marker, set_size, set_peaks, tail, active_state_id FROM ledger_account"
         " WHERE eon_number = ANY(%s) AND wallet_id = ANY(%s)",
         [read, wallets],
     )
     accounts: dict[Key, Account] = {}
     for wallet, eon, *amounts, size, peaks, tail, state in rows:
-        opening, deposited, withdrawn, spent, gained, received, marker = map(int, amounts)
+        opening, deposited, withdrawn, spent, gained, received, swapped, marker = map(int, amounts)
         accounts[wallet, eon] = Account(
             owner=owners[wallet],
             eon=eon,
@@ -43,6 +43,7 @@ def load_accounts(owners: Mapping[int, Owner], eons: Iterable[int]) -> dict[Key,
             spent=spent,
             gained=gained,
             received=received,
+            swapped=swapped,
             passive_marker=marker,
             closed=Peaks(size, tuple(split_hashes(peaks))),
             tail=None if tail is None else bytes(tail),
@@ -83,6 +84,7 @@ def save_accounts(changed: Mapping[Key, Account], newest_state: Mapping[Key, int
                 account.spent,
                 account.gained,
                 account.received,
+                account.swapped,
                 account.passive_marker,
                 account.closed.size,
                 join(account.closed.hashes),
@@ -92,10 +94,11 @@ def save_accounts(changed: Mapping[Key, Account], newest_state: Mapping[Key, int
         )
     write(
         "INSERT INTO ledger_account (wallet_id, eon_number, opening, deposited, withdrawn, spent, gained, received,"
-        " passive_marker, set_size, set_peaks, tail, active_state_id) VALUES %s"
+        " swapped, passive_marker, set_size, set_peaks, tail, active_state_id) VALUES %s"
         " ON CONFLICT (eon_number, wallet_id) DO UPDATE SET opening = EXCLUDED.opening,"
         " deposited = EXCLUDED.deposited, withdrawn = EXCLUDED.withdrawn, spent = EXCLUDED.spent,"
-        " gained = EXCLUDED.gained, received = EXCLUDED.received, passive_marker = EXCLUDED.passive_marker,"
+        " gained = EXCLUDED.gained, received = EXCLUDED.received, swapped = EXCLUDED.swapped,"
+        " passive_marker = EXCLUDED.passive_marker,"
         " set_size = EXCLUDED.set_size, set_peaks = EXCLUDED.set_peaks, tail = EXCLUDED.tail,"
         " active_state_id = EXCLUDED.active_state_id",
         rows,

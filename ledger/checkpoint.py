@@ -19,6 +19,7 @@ from django.db import connection
 from django.utils import timezone
 
 from ledger.accounts_sql import AVAILABLE, lock_wallets
+from ledger.carry_over import end_orders
 from ledger.models import ChainStatus, Event, Outbox, RootCommitment, Token, TokenCommitment
 from ledger.models.commitments import CHUNK_HASHES
 from ledger.sql import Row, execute, fetch, write
@@ -96,7 +97,10 @@ def create_checkpoint(eon: int, head_block: int) -> RootCommitment:
             )
         )
     _write_off(overdrawn, eon)
-    return _commit(eon, head_block, commitments, trees)
+    commitment = _commit(eon, head_block, commitments, trees)
+    carried = end_orders(eon - 1)
+    Outbox.objects.bulk_create([Outbox(event=Event.SWAP_CONFIRMATION, object_id=row) for row in carried])
+    return commitment
 
 
 def _commit(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
 
@@ -19,9 +19,26 @@ from django.utils import timezone
 
 from ledger import engine
 from ledger.accounts_sql import load_accounts, lock_wallets, save_accounts
-from ledger.engine import Command, Event, Facts, Key, Refusal, Rules, Transfer, Transferred
+from ledger.engine import (
+    ChainEffect,
+    Command,
+    Event,
+    Facts,
+    Fill,
+    Key,
+    Moved,
+    OrderCommand,
+    OrderPlaced,
+    Owner,
+    PlaceOrder,
+    Refusal,
+    Rules,
+    Transfer,
+    Transferred,
+)
 from ledger.models import ChainStatus
 from ledger.models import Event as Told
+from ledger.orders import STATE_INSERT, StoredOrder, Writer, load_orders, ordered_wallets
 from ledger.sql import Row, fetch, join, next_ids, write
 from operator_api.error_codes import ErrorCode
 from operator_api.keys import OperatorKey, operator_key
@@ -41,7 +58,7 @@ class StoredTransfer:
 
 STATUS_COLUMNS = [field.attname for field in ChainStatus._meta.concrete_fields]
 
-Outcome = StoredTransfer | Event | Refusal
+Outcome = StoredTransfer | StoredOrder | Moved | Refusal
 
 
 class HubNotReadyError(RuntimeError):
@@ -105,8 +122,8 @@ def run(commands: Sequence[Command]) -> list[Outcome]:
     if not commands:
         return []
     owners = {owner.wallet: owner for command in commands for owner in command.owners}
-    # Transfers belong to the latest eon or are refused; what the chain did may belong to the one before.
-    effects = {command.eon for command in commands if not isinstance(command, Transfer)}
+    # What wallets want belongs to the latest eon or is refused; what the chain did may belong to the one before.
+    effects = {command.eon for command in commands if isinstance(command, ChainEffect)}
     locked = {chain_status().eon} | effects
     ReadWriteLock(locked).read()
     lock_wallets(sorted(owners))
@@ -116,90 +133,146 @@ def run(commands: Sequence[Command]) -> list[Outcome]:
     if status.eon not in locked:
         ReadWriteLock([status.eon]).read()
     eons = {status.eon} | effects
-    facts = _facts(commands, status, eons)
+    found = _Findings(_facts(commands, status, eons, owners))
     accounts = load_accounts(owners, eons)
     events: list[Event | Refusal] = []
     changed: dict[Key, engine.Account] = {}
-    used = set(facts.used_nonces)
-    facts = Facts(facts.eon, facts.closed, used, facts.reserved, facts.stopped)
     for command in commands:
-        event = engine.decide(accounts, command, facts, rules())
+        event = engine.decide(accounts, command, found.facts, rules())
         events.append(event)
         if not isinstance(event, Refusal):
             after = engine.apply(accounts, event)
             accounts.update(after)
             changed.update(after)
-            if isinstance(event, Transferred):
-                used.add((event.sender.wallet, event.eon, event.nonce))
+            found.note(event)
     return _write(events, changed)
 
 
-def _facts(commands: Sequence[Command], status: ChainStatus, eons: set[int]) -> Facts:
+class _Findings:
+    """The facts of a batch, kept up as its commands are decided."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._used, self._ordered = set(facts.used_nonces), set(facts.ordered)
+        self._orders = dict(facts.orders)
+        self.facts = replace(facts, used_nonces=self._used, ordered=self._ordered, orders=self._orders)
+
+    def note(self, event: Event) -> None:
+        """What `event` means for the commands after it."""
+        if isinstance(event, Transferred):
+            self._used.add((event.sender.wallet, event.eon, event.nonce))
+        if isinstance(event, Transferred | Moved):
+            return
+        for order in engine.orders_after(event):
+            wallets = {order.debit.wallet, order.credit.wallet}
+            if isinstance(event, OrderPlaced):
+                self._used |= {(order.debit.wallet, eon.debit.eon, order.nonce) for eon in event.eons}
+                self._ordered |= wallets
+                continue
+            self._orders[order.tx_id] = order
+            if order.processed:
+                self._ordered -= wallets
+
+
+def _facts(
+    commands: Sequence[Command], status: ChainStatus, eons: set[int], owners: dict[int, Owner]
+) -> Facts:
     closed = {
         eon
         for (eon,) in fetch(
             "SELECT eon_number - 1 FROM ledger_rootcommitment WHERE eon_number = ANY(%s)",
-            [[eon + 1 for eon in eons]],
+            [list(eons | {eon + 1 for eon in eons})],
         )
     }
-    transfers = [command for command in commands if isinstance(command, Transfer)]
-    if not transfers:
-        return Facts(status.eon, closed)
-    senders = list({transfer.sender.wallet for transfer in transfers})
-    nonces = list({transfer.nonce for transfer in transfers})
+    orders = {
+        order for command in commands if isinstance(command, OrderCommand | Fill) for order in command.orders
+    }
+    facts = Facts(
+        status.eon,
+        closed,
+        stopped=reason.code if (reason := stopped(status)) else "",
+        orders=load_orders(orders, status.eon, owners),
+    )
+    spending = [command for command in commands if isinstance(command, Transfer | PlaceOrder)]
+    return _spending_facts(facts, spending) if spending else facts
+
+
+def _spending_facts(facts: Facts, commands: Sequence[Transfer | PlaceOrder]) -> Facts:
+    """With what transfers and new orders need to know of their wallets. An order takes its nonce in all its eons,
+    so the later ones count, too."""
+    senders = list({command.owners[0].wallet for command in commands})
+    wallets = list({owner.wallet for command in commands for owner in command.owners})
+    nonces = list({command.nonce for command in commands})
+    last = facts.eon + max(
+        len(command.debit_signatures) if isinstance(command, PlaceOrder) else 1 for command in commands
+    )
     used = fetch(
         "SELECT wallet_id, eon_number, nonce FROM ledger_transfer"
-        " WHERE wallet_id = ANY(%s) AND eon_number = %s AND nonce = ANY(%s::numeric[])",
-        [senders, status.eon, nonces],
+        " WHERE wallet_id = ANY(%s) AND eon_number >= %s AND eon_number < %s AND nonce = ANY(%s::numeric[])",
+        [senders, facts.eon, last, nonces],
     )
     reserved = fetch(
         "SELECT wallet_id, sum(amount) FROM ledger_delegatedwithdrawal"
         " WHERE state = 'pending' AND wallet_id = ANY(%s) GROUP BY wallet_id",
         [senders],
     )
-    return Facts(
-        status.eon,
-        closed,
-        {(wallet, eon, int(nonce)) for wallet, eon, nonce in used},
-        {wallet: int(amount) for wallet, amount in reserved},
-        reason.code if (reason := stopped(status)) else "",
+    return replace(
+        facts,
+        used_nonces={(wallet, eon, int(nonce)) for wallet, eon, nonce in used},
+        reserved={wallet: int(amount) for wallet, amount in reserved},
+        ordered=ordered_wallets(wallets, facts.eon),
     )
 
 
 def _write(events: Sequence[Event | Refusal], changed: dict[Key, engine.Account]) -> list[Outcome]:
     now = timezone.now()
+    writer = Writer(operator(), now)
+    stored: dict[int, Outcome] = {}
     transfers = [event for event in events if isinstance(event, Transferred)]
+    placed = [event for event in events if isinstance(event, OrderPlaced)]
+    _write_transfers(transfers, writer, stored)
+    for order in writer.place(placed):
+        stored[id(order.event)] = order
+    for event in events:
+        if not isinstance(event, Transferred | Moved | Refusal | OrderPlaced):
+            stored[id(event)] = writer.add(event)
+    writer.write()
+    save_accounts(changed, writer.newest_state)
+    write(
+        "INSERT INTO ledger_outbox (event, object_id, created) VALUES %s",
+        [(told.value, row, now) for told, row in writer.told],
+    )
+    notify_outbox()
+    outcomes: list[Outcome] = []
+    for event in events:
+        outcome = stored.get(id(event), event)
+        assert isinstance(outcome, StoredTransfer | StoredOrder | Moved | Refusal)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def _write_transfers(transfers: Sequence[Transferred], writer: Writer, stored: dict[int, Outcome]) -> None:
     state_ids = next_ids("ledger_activestate_id_seq", len(transfers))
     transfer_ids = next_ids("ledger_transfer_id_seq", len(transfers))
-    stored: dict[int, StoredTransfer] = {}
     states: list[Row] = []
     rows: list[Row] = []
-    newest_state: dict[Key, int] = {}
     for event, state_id, transfer_id in zip(transfers, state_ids, transfer_ids, strict=True):
-        result = StoredTransfer(transfer_id, uuid.uuid4(), now, operator().sign(event.message), event)
+        result = StoredTransfer(
+            transfer_id, uuid.uuid4(), writer.now, writer.operator.sign(event.message), event
+        )
         stored[id(event)] = result
         states.append(_state_row(state_id, result))
         rows.append(_transfer_row(state_id, result))
-        newest_state[event.sender.wallet, event.eon] = state_id
-    write(
-        "INSERT INTO ledger_activestate (id, wallet_id, eon_number, updated_spendings, updated_gains, tx_set_hash,"
-        " tx_set_index, tx_set_proof, wallet_signature, operator_signature, time) VALUES %s",
-        states,
-    )
-    save_accounts(changed, newest_state)
+        writer.newest_state[event.sender.wallet, event.eon] = state_id
+        writer.told.append((Told.TRANSFER_CONFIRMATION, transfer_id))
+    write(STATE_INSERT, states)
     write(
         "INSERT INTO ledger_transfer (id, tx_id, wallet_id, recipient_id, eon_number, amount, nonce, position,"
-        " sender_active_state_id, time, passive, swap, processed, complete, cancelled, voided, appended) VALUES %s",
+        " sender_active_state_id, time, passive, swap, processed, complete, cancelled, voided, appended,"
+        " sell_order) VALUES %s",
         rows,
-        "(%s, %s::uuid, %s, %s, %s, %s, %s, %s, %s, %s, true, false, true, true, false, false, true)",
+        "(%s, %s::uuid, %s, %s, %s, %s, %s, %s, %s, %s, true, false, true, true, false, false, true, true)",
     )
     _write_markers(transfers)
-    write(
-        "INSERT INTO ledger_outbox (event, object_id, created) VALUES %s",
-        [(Told.TRANSFER_CONFIRMATION.value, transfer_id, now) for transfer_id in transfer_ids],
-    )
-    notify_outbox()
-    return [stored.get(id(event), event) for event in events]
 
 
 def _state_row(state_id: int, stored: StoredTransfer) -> Row:

@@ -5,7 +5,7 @@ wanted for a given. All amounts are in the smallest unit of their token and all 
 quotients are rounded down, prices are compared by cross-multiplication.
 """
 
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from nocust.encoding import MAX_UINT256, check_amount
 from nocust.errors import InvalidAmount, InvalidInteger
@@ -14,6 +14,16 @@ TOLERANCE: Final = 100
 """Divisor of both sides of the limit check: rounding may leave in · a short of out · b by less than this."""
 
 PRICE_BITS: Final = 512
+
+
+class Limit(Protocol):
+    """Anything with the amounts of an order: `amount` given for `amount_swapped`."""
+
+    @property
+    def amount(self) -> int: ...
+
+    @property
+    def amount_swapped(self) -> int: ...
 
 
 class Order:
@@ -165,7 +175,7 @@ def volumes(taker: Order, maker: Order) -> tuple[int, int]:
     return out, into
 
 
-def within_limits(order: Order, matched_out: int, matched_in: int) -> bool:
+def within_limits(order: Limit, matched_out: int, matched_in: int) -> bool:
     """Whether an order may have these totals (``spec/ledger.md`` §8).
 
     No more than its amount, and received · a >= b · given when both are rounded down to hundreds; the totals

@@ -71,6 +71,25 @@ class WalletPosition:
     transactions: Peaks = Peaks.EMPTY
 
 
+class State(NamedTuple):
+    """A state of one wallet: its eon, counters, set and what is signed of it."""
+
+    eon: int
+    spent: int
+    gained: int
+    tx_set_root: bytes
+    message: bytes
+
+
+class EonStates(NamedTuple):
+    """What an order makes of its wallets in one of its eons: the giving wallet's state, and the receiving one's
+    as long as the order is open and once it is fulfilled."""
+
+    debit: State
+    credit: State
+    fulfillment: State
+
+
 class OrderMessages(NamedTuple):
     """Message hashes that the owner signs when placing an order; all lists have one entry per eon (§7.1)."""
 
@@ -81,30 +100,48 @@ class OrderMessages(NamedTuple):
     credit_balance: list[bytes]
 
 
-def order_messages(
+def order_states(
     order: SwapOrder, debit: WalletPosition, credit: WalletPosition, eons: int
-) -> OrderMessages:
-    """Hashes of the five signature arrays of an order that lasts `eons` eons (1 to 20, else InvalidInteger).
+) -> list[EonStates]:
+    """States of an order that lasts `eons` eons (1 to 20, else InvalidInteger), its first eon first.
 
     In later eons the sets hold nothing but the order, the whole debit balance is the amount and the credit
     balance is 0, whatever was matched in between.
     """
     _check_eons(eons)
-    messages = OrderMessages([], [], [], [], [])
-    for offset in range(eons):
-        eon = order.eon + offset
-        if offset:
-            debit, credit = WalletPosition(start=order.amount), WalletPosition(start=0)
-        debit_root = debit.transactions.root_with(order.leaf(debit.start))
-        credit_root = credit.transactions.root_with(order.leaf(credit.start))
-        complete_root = credit.transactions.root_with(order.leaf(COMPLETE_START))
-        gained = credit.gained + order.amount_swapped
-        messages.debit.append(order.debit_state(eon, debit_root, debit.spent + order.amount, debit.gained))
-        messages.credit.append(order.credit_state(eon, credit_root, credit.spent, credit.gained))
-        messages.fulfillment.append(order.credit_state(eon, complete_root, credit.spent, gained))
-        messages.debit_balance.append(_empty_marker(order, order.debit_token, eon))
-        messages.credit_balance.append(_empty_marker(order, order.credit_token, eon))
-    return messages
+    later = WalletPosition(start=order.amount), WalletPosition(start=0)
+    return [
+        _eon_states(order, order.eon + offset, *(later if offset else (debit, credit)))
+        for offset in range(eons)
+    ]
+
+
+def _eon_states(order: SwapOrder, eon: int, debit: WalletPosition, credit: WalletPosition) -> EonStates:
+    debit_root = debit.transactions.root_with(order.leaf(debit.start))
+    credit_root = credit.transactions.root_with(order.leaf(credit.start))
+    complete_root = credit.transactions.root_with(order.leaf(COMPLETE_START))
+    given = eon, debit.spent + order.amount, debit.gained, debit_root
+    waiting = eon, credit.spent, credit.gained, credit_root
+    complete = eon, credit.spent, credit.gained + order.amount_swapped, complete_root
+    return EonStates(
+        State(*given, order.debit_state(eon, debit_root, *given[1:3])),
+        State(*waiting, order.credit_state(eon, credit_root, *waiting[1:3])),
+        State(*complete, order.credit_state(eon, complete_root, *complete[1:3])),
+    )
+
+
+def order_messages(
+    order: SwapOrder, debit: WalletPosition, credit: WalletPosition, eons: int
+) -> OrderMessages:
+    """Hashes of the five signature arrays of an order that lasts `eons` eons (1 to 20, else InvalidInteger)."""
+    states = order_states(order, debit, credit, eons)
+    return OrderMessages(
+        [state.debit.message for state in states],
+        [state.credit.message for state in states],
+        [state.fulfillment.message for state in states],
+        [empty_marker(order, order.debit_token, state.debit.eon) for state in states],
+        [empty_marker(order, order.credit_token, state.debit.eon) for state in states],
+    )
 
 
 def finalization_messages(
@@ -156,7 +193,8 @@ def _closing(
     return [final, *(state(eon + offset, ZERO_HASH, later, later) for offset in range(1, eons))]
 
 
-def _empty_marker(order: SwapOrder, token: bytes, eon: int) -> bytes:
+def empty_marker(order: SwapOrder, token: bytes, eon: int) -> bytes:
+    """Hash of the owner's promise to withdraw nothing of `token` in `eon`."""
     return balance_marker_hash(order.contract, token, order.owner, eon, 0)
 
 

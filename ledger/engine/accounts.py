@@ -25,7 +25,8 @@ class Account:
     """A wallet in one eon. Amounts in the token's smallest unit.
 
     `closed` are the peaks of the transaction set's closed leaves, `tail` the newest leaf in its final form (None
-    for an empty set), `passive_marker` the position of the newest outgoing transfer.
+    for an empty set), `swapped` what an order in force moves beside the signed counters, `passive_marker` the
+    position of the newest outgoing transfer.
     """
 
     owner: Owner
@@ -36,6 +37,7 @@ class Account:
     spent: int = 0
     gained: int = 0
     received: int = 0
+    swapped: int = 0
     passive_marker: int = 0
     closed: Peaks = field(default=EMPTY_SET)
     tail: bytes | None = None
@@ -45,7 +47,8 @@ class Account:
     def available(self) -> int:
         """What the wallet may spend, or takes into the next eon. Below zero after it requested on chain what it
         had already spent."""
-        return self.opening + self.deposited + self.gained + self.received - self.spent - self.withdrawn
+        income = self.opening + self.deposited + self.gained + self.received + self.swapped
+        return income - self.spent - self.withdrawn
 
     @property
     def set_size(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from ledger.engine.accounts import Owner
 
@@ -60,4 +61,85 @@ class CancelWithdrawal(ChainEffect):
     __slots__ = ()
 
 
-Command = Transfer | ChainEffect
+@dataclass(frozen=True, slots=True)
+class PlaceOrder:
+    """An order as its owner signed it: item i of each list of signatures is for eon + i. `markers_valid` says of
+    the debit and the credit wallet whether the first eon's markers, which need no ledger state, were signed by
+    the owner; what the later eons' states are worth is found out before they are needed."""
+
+    debit: Owner
+    credit: Owner
+    eon: int
+    amount: int
+    amount_swapped: int
+    sell: bool
+    nonce: int
+    debit_signatures: tuple[bytes, ...]
+    credit_signatures: tuple[bytes, ...]
+    fulfillment_signatures: tuple[bytes, ...]
+    debit_marker_signatures: tuple[bytes, ...]
+    credit_marker_signatures: tuple[bytes, ...]
+    markers_valid: tuple[bool, bool]
+
+    @property
+    def owners(self) -> tuple[Owner, ...]:
+        return (self.debit, self.credit)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderCommand:
+    """Something about an order that exists, by its `tx_id`."""
+
+    order: UUID
+    debit: Owner
+    credit: Owner
+
+    @property
+    def orders(self) -> tuple[UUID, ...]:
+        return (self.order,)
+
+    @property
+    def owners(self) -> tuple[Owner, ...]:
+        return (self.debit, self.credit)
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeOrder(OrderCommand):
+    """The owner takes the order off the market."""
+
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOrder(OrderCommand):
+    """The owner signs, from this eon on, the states that end a frozen order."""
+
+    debit_signatures: tuple[bytes, ...]
+    credit_signatures: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FinalizeOrder(OrderCommand):
+    """The owner signs, from this eon on, the states that end a complete order."""
+
+    signatures: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """Two opposite orders are matched: the taker gives `taker_gives` and gets `maker_gives`."""
+
+    taker: UUID
+    maker: UUID
+    taker_gives: int
+    maker_gives: int
+    owners: tuple[Owner, ...]
+
+    @property
+    def orders(self) -> tuple[UUID, ...]:
+        return (self.taker, self.maker)
+
+
+OrderAction = OrderCommand | Fill
+
+Command = Transfer | ChainEffect | PlaceOrder | OrderAction

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from ledger.engine.accounts import Account, Accounts
-from ledger.engine.commands import ChainEffect, Command, Deposit, RequestWithdrawal, Transfer
+from ledger.engine.commands import (
+    ChainEffect,
+    Command,
+    Deposit,
+    PlaceOrder,
+    RequestWithdrawal,
+    Transfer,
+)
 from ledger.engine.events import (
     Deposited,
     Event,
@@ -13,6 +20,7 @@ from ledger.engine.events import (
     WithdrawalRequested,
 )
 from ledger.engine.rules import Facts, Rules
+from ledger.engine.swaps import decide_action, decide_place, ordered
 from nocust.encoding import MAX_UINT256
 from nocust.leaves import OPEN_POSITION, transfer_leaf
 from nocust.messages import active_state_hash
@@ -24,7 +32,11 @@ def decide(accounts: Accounts, command: Command, facts: Facts, rules: Rules) -> 
     chain that contradicts the ledger (an eon that is closed, more cancelled than was requested)."""
     if isinstance(command, Transfer):
         return _decide_transfer(accounts, command, facts, rules)
-    return _chain_effect(command, facts)
+    if isinstance(command, ChainEffect):
+        return _chain_effect(command, facts)
+    if isinstance(command, PlaceOrder):
+        return decide_place(accounts, command, facts, rules)
+    return decide_action(accounts, command, facts, rules)
 
 
 def _chain_effect(command: ChainEffect, facts: Facts) -> Event:
@@ -40,6 +52,20 @@ def _chain_effect(command: ChainEffect, facts: Facts) -> Event:
 def _decide_transfer(
     accounts: Accounts, command: Transfer, facts: Facts, rules: Rules
 ) -> Transferred | Refusal:
+    refusal = _out_of_place(command, facts)
+    if refusal is not None:
+        return refusal
+    sender = accounts[command.sender.wallet, command.eon]
+    recipient = accounts[command.recipient.wallet, command.eon]
+    return (
+        _service_level(command, sender, recipient, rules)
+        or _funds(command, sender, recipient, facts)
+        or _signed_transfer(command, sender, recipient, rules)
+    )
+
+
+def _out_of_place(command: Transfer, facts: Facts) -> Refusal | None:
+    """Why the wallets cannot have this transfer now, whatever they hold."""
     if facts.stopped:
         return Refusal(facts.stopped)
     if command.eon != facts.eon or command.eon in facts.closed:
@@ -50,13 +76,7 @@ def _decide_transfer(
         return Refusal("DEBIT_CREDIT_TOKEN_ADDRESS_MISMATCH")
     if (command.sender.wallet, command.eon, command.nonce) in facts.used_nonces:
         return Refusal("unique", "The sender has used this nonce in this eon already.")
-    sender = accounts[command.sender.wallet, command.eon]
-    recipient = accounts[command.recipient.wallet, command.eon]
-    return (
-        _service_level(command, sender, recipient, rules)
-        or _funds(command, sender, recipient, facts)
-        or _signed_transfer(command, sender, recipient, rules)
-    )
+    return ordered(command.sender, command.recipient, facts)
 
 
 def _service_level(command: Transfer, sender: Account, recipient: Account, rules: Rules) -> Refusal | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ledger.engine.accounts import Account, Accounts, Key, Owner
+from ledger.engine.order_events import OrderEvent, apply_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class WithdrawalCancelled(Moved):
     __slots__ = ()
 
 
-Event = Transferred | Moved
+Event = Transferred | Moved | OrderEvent
 
 
 def apply(accounts: Accounts, event: Event) -> dict[Key, Account]:
@@ -73,6 +74,8 @@ def apply(accounts: Accounts, event: Event) -> dict[Key, Account]:
     account in the next one, where that is open already."""
     if isinstance(event, Transferred):
         return _apply_transfer(accounts, event)
+    if not isinstance(event, Moved):
+        return apply_order(accounts, event)
     account = accounts[event.owner.wallet, event.eon]
     if isinstance(event, Deposited):
         changed = replace(account, deposited=account.deposited + event.amount)

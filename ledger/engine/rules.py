@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
+from uuid import UUID
+
+from ledger.engine.orders import Order
 
 EMPTY: frozenset[int] = frozenset()
 
@@ -25,11 +28,14 @@ class Facts:
     eon: the latest eon. closed: the eons whose ledger a checkpoint has closed. used_nonces: (wallet id, eon,
     nonce) already taken. reserved: amounts set aside for withdrawals on their way to the chain, by wallet id.
     stopped: the code of why nothing new is accepted (the contract is halted, the chain is not read up to its head),
-    empty when it is.
+    empty when it is. ordered: the wallets that an order holds. orders: those that the commands are about, as they
+    are in the first of their eons that is not over.
     """
 
     eon: int
     closed: Set[int] = EMPTY
     used_nonces: Set[tuple[int, int, int]] = frozenset()
-    reserved: dict[int, int] = field(default_factory=dict)
+    reserved: Mapping[int, int] = field(default_factory=dict)
     stopped: str = ""
+    ordered: Set[int] = EMPTY
+    orders: Mapping[UUID, Order] = field(default_factory=dict)

@@ -18,6 +18,7 @@ from ledger.models.commitments import (
 )
 from ledger.models.outbox import Event, Outbox
 from ledger.models.status import ChainStatus, Reorganisation
+from ledger.models.swaps import Matching, TokenPair
 from ledger.models.transfers import Transaction, Transfer
 from ledger.models.wallets import Blacklist, Token, Wallet
 
@@ -32,12 +33,14 @@ __all__ = [
     "Deposit",
     "Event",
     "ExclusiveBalanceAllotment",
+    "Matching",
     "MinimumAvailableBalance",
     "Outbox",
     "Reorganisation",
     "RootCommitment",
     "Token",
     "TokenCommitment",
+    "TokenPair",
     "Transaction",
     "Transfer",
     "TreeChunk",

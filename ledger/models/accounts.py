@@ -9,8 +9,9 @@ from ledger.models.wallets import Wallet
 
 
 class ActiveState(models.Model):
-    """A wallet's cumulative spent and gained and its transaction set in an eon, signed by owner and operator
-    (`spec/crypto.md` §2). The proof is the path of the newest transaction in that set."""
+    """A wallet's cumulative spent and gained and its transaction set in an eon, signed by the owner and, once it
+    is in force, by the operator (`spec/crypto.md` §2). The proof is the path of the newest transaction in that
+    set."""
 
     wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, db_index=False)
     eon_number = models.BigIntegerField()
@@ -20,7 +21,7 @@ class ActiveState(models.Model):
     tx_set_index = models.BigIntegerField()
     tx_set_proof = HashListField()
     wallet_signature = SignatureField()
-    operator_signature = SignatureField()
+    operator_signature = SignatureField(null=True)
     time = models.DateTimeField()
 
     class Meta:
@@ -32,9 +33,13 @@ class ActiveState(models.Model):
 class Account(models.Model):
     """A wallet in one eon: the constant-size record the engine decides on.
 
-    available = opening + deposited + gained + received - spent - withdrawn. It is below zero only when the
-    owner requested more on chain than was left, which is what slashing is for; spending never takes it there, as a
-    trigger sees to.
+    available = opening + deposited + gained + received + swapped - spent - withdrawn. It is below zero only when
+    the owner requested more on chain than was left, which is what slashing is for; spending never takes it there,
+    as a trigger sees to.
+
+    `swapped` is what the wallet's order moves beside the signed counters while it is in force: on the side that
+    gives, the amount, which is signed as spent, less what was matched in this eon; on the side that receives,
+    what was matched. It goes into `gained` when the order is closed.
 
     `withdrawn` is net of cancelled requests, those of the eon before included, so it may be below zero.
     `set_peaks` are the Merkle peaks of the `set_size` closed leaves of the transaction set; `tail` is the newest
@@ -50,6 +55,7 @@ class Account(models.Model):
     spent = AmountField(default=0)
     gained = AmountField(default=0)
     received = AmountField(default=0)
+    swapped = AmountField(default=0)
     set_size = models.BigIntegerField(default=0)
     set_peaks = HashListField(default=bytes)
     tail = HashField(null=True)
@@ -64,6 +70,7 @@ class Account(models.Model):
                 "spent",
                 "gained",
                 "received",
+                "swapped",
                 "set_size",
                 "passive_marker",
                 table="account",
@@ -73,7 +80,7 @@ class Account(models.Model):
     @property
     def available(self) -> int:
         """What the wallet may spend or take into the next eon."""
-        income = self.opening + self.deposited + self.gained + self.received
+        income = self.opening + self.deposited + self.gained + self.received + self.swapped
         return int(income - self.spent - self.withdrawn)
 
 

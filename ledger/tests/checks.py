@@ -84,7 +84,7 @@ def _check_conservation() -> None:
 def _check_eon(eon: int) -> None:
     sent: dict[int, list[Transfer]] = defaultdict(list)
     received: dict[int, list[Transfer]] = defaultdict(list)
-    rows = Transfer.objects.filter(eon_number=eon).select_related(
+    rows = Transfer.objects.filter(eon_number=eon, swap=False).select_related(
         "wallet__token", "recipient__token", "sender_active_state"
     )
     for row in rows.order_by("id"):
@@ -184,7 +184,7 @@ def check_checkpoint(eon: int) -> int:
 
 def _passive_root(wallet: Wallet, eon: int) -> bytes:
     rows = list(
-        Transfer.objects.filter(recipient=wallet, eon_number=eon)
+        Transfer.objects.filter(recipient=wallet, eon_number=eon, passive=True)
         .select_related("wallet")
         .order_by("position", "id")
     )
@@ -198,13 +198,11 @@ def _passive_root(wallet: Wallet, eon: int) -> bytes:
 
 
 def _state_checksum(wallet: Wallet, eon: int) -> bytes:
-    newest = (
-        Transfer.objects.filter(wallet=wallet, eon_number=eon)
-        .select_related("sender_active_state")
-        .order_by("-sender_active_state__tx_set_index")
-        .first()
-    )
-    return ZERO_HASH if newest is None else state_hash(wallet, eon, newest.sender_active_state)
+    account = Account.objects.filter(wallet=wallet, eon_number=eon).select_related("active_state").first()
+    if account is None or account.active_state is None:
+        return ZERO_HASH
+    assert account.active_state.operator_signature is not None
+    return state_hash(wallet, eon, account.active_state)
 
 
 def _unclaimed(token: int, eon: int) -> int:

@@ -109,22 +109,23 @@ class SimulatedWallet:
 
 def transfer_body(transfer: Transfer) -> dict[str, Any]:
     """The body that POST /transfer/ takes."""
-
-    def reference(owner: Owner) -> dict[str, str]:
-        return {
-            "address": to_checksum(owner.address).removeprefix("0x"),
-            "token": to_checksum(owner.token).removeprefix("0x"),
-        }
-
     return {
-        "wallet": reference(transfer.sender),
-        "recipient": reference(transfer.recipient),
+        "wallet": wallet_reference(transfer.sender),
+        "recipient": wallet_reference(transfer.recipient),
         "amount": str(transfer.amount),
         "nonce": str(transfer.nonce),
         "eon_number": transfer.eon,
         "debit_signature": {"value": transfer.signature.hex()},
         "debit_balance": str(transfer.marker),
         "debit_balance_signature": {"value": transfer.marker_signature.hex()},
+    }
+
+
+def wallet_reference(owner: Owner) -> dict[str, str]:
+    """How a request names a wallet."""
+    return {
+        "address": to_checksum(owner.address).removeprefix("0x"),
+        "token": to_checksum(owner.token).removeprefix("0x"),
     }
 
 

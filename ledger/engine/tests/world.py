@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from ledger.engine import (
     Account,
     CancelWithdrawal,
+    ChainEffect,
     Command,
     Deposit,
     Event,
     Facts,
     Key,
+    Moved,
     Owner,
     Refusal,
     RequestWithdrawal,
@@ -97,6 +99,7 @@ class World:
 
     def submit(self, command: Command) -> Event | Refusal:
         """Decide and apply one command; asserts that neither step changed what it was given."""
+        assert isinstance(command, Transfer | ChainEffect)
         eons = [] if isinstance(command, Transfer) else [command.eon]
         view = self.view(command.owners, eons)
         given, stored = dict(view), dict(self.accounts)
@@ -114,7 +117,7 @@ class World:
         self._book(command)
         return outcome
 
-    def _book(self, command: Command) -> None:
+    def _book(self, command: Transfer | ChainEffect) -> None:
         if isinstance(command, Transfer):
             self.nonces.add((command.sender.wallet, command.eon, command.nonce))
             self.entries[command.sender.wallet, command.eon] += 1
@@ -156,6 +159,7 @@ class World:
         replay = World(self.wallets)
         for eon, event in zip(self.moments, self.events, strict=True):
             replay.eon = eon
+            assert isinstance(event, Transferred | Moved)
             owners = (event.sender, event.recipient) if isinstance(event, Transferred) else (event.owner,)
             replay.accounts.update(apply(replay.view(owners, [event.eon]), event))
         return replay.accounts

@@ -1,0 +1,94 @@
+"""Signatures of an order's later eons, verified after the order was accepted and before they are needed.
+
+Five signatures an eon would make placing an order of many eons slow, and most orders are over before their second
+eon. A row whose signatures are not its owner's is void, with the reason, and so are the order's rows after it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.conf import settings
+
+from ledger.sql import execute, fetch
+from nocust.signatures import is_valid
+from nocust.swaps import SwapOrder, WalletPosition, empty_marker, order_states
+
+BATCH: Final = 200
+"""Rows verified between two writes."""
+
+UNVERIFIED = (
+    "SELECT t.id, t.tx_id, t.eon_number, t.amount, t.amount_swapped, t.nonce, w.address, dt.address, ct.address,"
+    " w.trail_identifier, c.trail_identifier, d.wallet_signature, g.wallet_signature, f.wallet_signature,"
+    " dm.signature, cm.signature FROM ledger_transfer t"
+    " JOIN ledger_wallet w ON w.id = t.wallet_id JOIN ledger_token dt ON dt.id = w.token_id"
+    " JOIN ledger_wallet c ON c.id = t.recipient_id JOIN ledger_token ct ON ct.id = c.token_id"
+    " JOIN ledger_activestate d ON d.id = t.sender_active_state_id"
+    " JOIN ledger_activestate g ON g.id = t.recipient_active_state_id"
+    " JOIN ledger_activestate f ON f.id = t.recipient_fulfillment_active_state_id"
+    " LEFT JOIN ledger_minimumavailablebalance dm ON dm.wallet_id = w.id AND dm.eon_number = t.eon_number"
+    " LEFT JOIN ledger_minimumavailablebalance cm ON cm.wallet_id = c.id AND cm.eon_number = t.eon_number"
+    " WHERE t.swap AND NOT t.processed AND t.verified IS NULL"
+)
+
+
+def verify_orders(eon: int | None = None) -> int:
+    """Verify what is not verified yet: all of it, a batch at a time, or only the rows of an eon. Returns how many
+    rows were looked at."""
+    done = 0
+    condition = "" if eon is None else f" AND t.eon_number = {int(eon)}"
+    while True:
+        rows = fetch(f"{UNVERIFIED}{condition} ORDER BY t.id LIMIT {BATCH}")
+        good = [row[0] for row in rows if (reason := _why_bad(row)) is None or _void(row, reason)]
+        execute("UPDATE ledger_transfer SET verified = true WHERE id = ANY(%s)", [good])
+        done += len(rows)
+        if len(rows) < BATCH:
+            return done
+
+
+def _why_bad(row: tuple[object, ...]) -> str | None:
+    """The code of the first signature that is not the owner's, or None."""
+    _, _, eon, amount, swapped, nonce, owner, debit, credit, debit_trail, credit_trail, *signed = row
+    order = SwapOrder(
+        contract=settings.HUB_LQD_CONTRACT_ADDRESS,
+        owner=_bytes(owner),
+        debit_token=_bytes(debit),
+        credit_token=_bytes(credit),
+        debit_trail=_int(debit_trail),
+        credit_trail=_int(credit_trail),
+        amount=_int(amount),
+        amount_swapped=_int(swapped),
+        nonce=_int(nonce),
+        eon=_int(eon),
+    )
+    states = order_states(order, WalletPosition(start=order.amount), WalletPosition(start=0), 1)[0]
+    expected = (
+        (states.debit.message, "INVALID_FUTURE_DEBIT_SIGNATURE"),
+        (states.credit.message, "INVALID_FUTURE_CREDIT_SIGNATURE"),
+        (states.fulfillment.message, "INVALID_FUTURE_CREDIT_FULFILLMENT_SIGNATURE"),
+        (empty_marker(order, order.debit_token, order.eon), "INVALID_DEBIT_BALANCE_SIGNATURE"),
+        (empty_marker(order, order.credit_token, order.eon), "INVALID_CREDIT_BALANCE_SIGNATURE"),
+    )
+    for (message, code), signature in zip(expected, signed, strict=True):
+        if signature is None or not is_valid(message, _bytes(signature), order.owner):
+            return code
+    return None
+
+
+def _void(row: tuple[object, ...], code: str) -> bool:
+    """Void the order from the row's eon on. Nothing is left to be marked as verified."""
+    execute(
+        "UPDATE ledger_transfer SET verified = false, voided = true, processed = true, void_reason = %s"
+        " WHERE tx_id = %s AND eon_number >= %s AND NOT processed AND NOT appended",
+        [f"{code} for eon {row[2]}", str(row[1]), row[2]],
+    )
+    return False
+
+
+def _bytes(value: object) -> bytes:
+    assert isinstance(value, bytes | memoryview)
+    return bytes(value)
+
+
+def _int(value: object) -> int:
+    return int(str(value))
