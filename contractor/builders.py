@@ -12,8 +12,9 @@ from django.db import transaction
 from contractor.alarms import raise_alarm
 from contractor.answers import UnanswerableError, answer
 from contractor.interface import ChallengeKind, Contract
-from contractor.models import EthereumTransaction
+from contractor.models import ContractParameters, EthereumTransaction
 from contractor.slashing import overdraft
+from contractor.transactions import URGENT
 from ledger.models import Challenge, DelegatedWithdrawal, RootCommitment, Wallet, WithdrawalRequest
 from nocust.errors import NocustError
 
@@ -51,6 +52,8 @@ def _submit_checkpoint(contract: Contract, arguments: Arguments) -> bytes:
     if current < eon:
         raise NotYetError(f"the chain is in eon {current}")
     submitted = contract.checkpoint(eon)
+    if submitted is not None and contract.checkpoint(eon, _deep_block(contract)) != submitted:
+        raise NotYetError(f"0x{submitted.hex()} is on chain, but not deep enough to rely on")
     if submitted == root:
         raise SupersededError("it is on chain already")
     if submitted is not None:
@@ -58,6 +61,12 @@ def _submit_checkpoint(contract: Contract, arguments: Arguments) -> bytes:
     if current > eon:
         raise ImpossibleError(f"eon {eon} is over, the chain is in eon {current}")
     return contract.submit_checkpoint(contract.accumulator(eon - 1), root)
+
+
+def _deep_block(contract: Contract) -> int:
+    """The newest block that counts."""
+    deep = contract.node.head().number - settings.HUB_LQD_CONTRACT_CONFIRMATIONS
+    return max(deep, ContractParameters.objects.get().genesis_block)
 
 
 def _register_erc20(contract: Contract, arguments: Arguments) -> bytes:
@@ -99,6 +108,8 @@ def _request_delegated_withdrawal(contract: Contract, arguments: Arguments) -> b
 
 def _answer_challenge(contract: Contract, arguments: Arguments) -> bytes:
     row = Challenge.objects.get(pk=arguments["challenge"])
+    if row.rebuted and row.by_sender is None:
+        raise SupersededError("the challenge is none any more")
     if row.by_sender is None:
         raise NotYetError("the contract's record was not read yet")
     entry = contract.challenge(row.token, row.sender, row.recipient, row.by_sender)
@@ -150,6 +161,17 @@ def _slash_withdrawal(contract: Contract, arguments: Arguments) -> bytes:
     )
 
 
+def _claim_fees(contract: Contract, arguments: Arguments) -> bytes:
+    """Only while nothing urgent is on its way: what is sent first is mined first."""
+    State = EthereumTransaction.State
+    urgent = EthereumTransaction.objects.filter(kind__in=URGENT, state__in=(State.QUEUED, State.SENT))
+    if urgent.exclude(attempts__mined__isnull=False).exists():
+        raise NotYetError("it waits for what is urgent")
+    if contract.claimable_fees() <= settings.HUB_CLAIM_FEES_ABOVE:
+        raise SupersededError("there is little to claim")
+    return contract.claim_fees()
+
+
 BUILDERS: dict[str, Callable[[Contract, Arguments], bytes]] = {
     "submitCheckpoint": _submit_checkpoint,
     "registerERC20": _register_erc20,
@@ -157,13 +179,17 @@ BUILDERS: dict[str, Callable[[Contract, Arguments], bytes]] = {
     "requestDelegatedWithdrawal": _request_delegated_withdrawal,
     "slashWithdrawal": _slash_withdrawal,
     "answerChallenge": _answer_challenge,
+    "claimFees": _claim_fees,
 }
 
 REBUILT = {"submitCheckpoint", "answerChallenge"}
 """Kinds that are built and sent again when the contract reverted them: a newer state may accept them."""
 
+REBUILT_WHEN_DEEP = {"slashWithdrawal"}
+"""The same, but not before the block that reverted them is deep: whether they took effect decides what the
+checkpoint counts. A payment that was reverted is queued again by what is due (`contractor.withdrawals`)."""
 
-DISPENSABLE = {"registerERC20", "requestDelegatedWithdrawal"}
+DISPENSABLE = {"registerERC20", "requestDelegatedWithdrawal", "claimFees"}
 """Kinds that the hub can do without. When the operator cancels another one, it is built anew."""
 
 

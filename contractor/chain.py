@@ -7,14 +7,15 @@ import logging
 from django.conf import settings
 
 from contractor.errors import RevertedError, WrongChainError
-from contractor.interface import Contract, Parameters
+from contractor.interface import EONS_KEPT, Contract, Parameters
 from contractor.models import ContractParameters
 from contractor.node import Node
 from contractor.nodes import nodes
 from nocust.addresses import to_checksum
 
-EONS_KEPT = 5
 DEPOSITS_KEPT = 3
+BLOCKS_TO_ANSWER = 1
+"""A challenge that is deep enough to count is answered in the block after, at best."""
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +111,13 @@ def _check_parameters(place: str, parameters: Parameters) -> None:
         raise WrongChainError(
             f"{place} is of another kind: for eons of {eon} blocks its epochs and rings should be {expected}, they"
             f" are {actual}"
+        )
+    confirmations, answer = settings.HUB_LQD_CONTRACT_CONFIRMATIONS, eon // 4
+    if confirmations + BLOCKS_TO_ANSWER >= answer:
+        raise WrongChainError(
+            f"HUB_LQD_CONTRACT_CONFIRMATIONS is {confirmations}, but {place} takes the answer to a challenge in"
+            f" fewer than {answer} blocks, a quarter of an eon: the hub would see it too late. Choose at most"
+            f" {answer - BLOCKS_TO_ANSWER - 1}, better far fewer"
         )
 
 

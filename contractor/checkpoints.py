@@ -54,9 +54,10 @@ def _tell_shortfalls(commitment: RootCommitment) -> None:
 
 
 def is_due(status: ChainStatus) -> bool:
-    """Whether the latest eon's checkpoint is missing and everything it covers is known."""
+    """Whether the latest eon's checkpoint is missing and everything it covers is known. After a deep fork the
+    ledger is of another chain than the contract, so none is made until that is resolved."""
     eon = status.eon
-    if RootCommitment.objects.filter(eon_number=eon).exists():
+    if status.forked or RootCommitment.objects.filter(eon_number=eon).exists():
         return False
     if eon <= 1:
         return eon == 1 and Token.objects.exists()

@@ -78,7 +78,8 @@ def _look_after(contract: Contract, parameters: ContractParameters, row: Challen
 
 def _settle_or_answer(contract: Contract, row: Challenge, head: int) -> bool:
     sent = answers(row)
-    if any(one.state in (State.QUEUED, State.SENT) and not _is_mined(one) for one in sent):
+    answering = any(one.state in (State.QUEUED, State.SENT) and not _is_mined(one) for one in sent)
+    if answering and row.by_sender is not None:
         return False
     deep = head - settings.HUB_LQD_CONTRACT_CONFIRMATIONS
     if deep < row.block:
@@ -92,7 +93,7 @@ def _settle_or_answer(contract: Contract, row: Challenge, head: int) -> bool:
     if entry.kind == ChallengeKind.SWAP:
         raise_alarm("challenge unanswerable", f"{describe(row)}: about a swap, which is not answerable yet")
         return False
-    if head >= row.deadline or _entry(contract, row, None) is None:
+    if answering or head >= row.deadline or _entry(contract, row, None) is None:
         return False
     queue("answerChallenge", {"challenge": row.pk}, tag=f"answer/{row.pk}/{len(sent) + 1}")
     return True

@@ -67,13 +67,19 @@ def _move(found: Comparison, status: ChainStatus) -> None:
 
 
 def _undo_challenges(found: Comparison, status: ChainStatus) -> None:
-    """Those that are none any more are over; whether the others are won is read from the contract again."""
+    """Those that are none any more are over; whether the others are won is read from the contract again, and who
+    opened those that moved, since the parties of a transfer may have changed places. Answers that were not sent yet
+    are queued anew after that."""
     eon = status.eon_of(found.ancestor.number)
     Challenge.objects.filter(eon_number__gte=eon - 1).update(rebuted=False)
     Challenge.objects.filter(pk__in=[row.pk for row in found.challenges]).update(rebuted=True)
     parameters = ContractParameters.objects.get()
+    State = EthereumTransaction.State
     for rows, place in found.moved:
         moved = [row.pk for row in rows if isinstance(row, Challenge)]
+        EthereumTransaction.objects.filter(
+            kind="answerChallenge", state=State.QUEUED, arguments__challenge__in=moved
+        ).update(state=State.SUPERSEDED, note="the chain forked below the challenge's block")
         Challenge.objects.filter(pk__in=moved).update(
             block=place.block,
             eon_number=status.eon_of(place.block),

@@ -20,6 +20,8 @@ from nocust.addresses import parse_address, to_checksum
 from nocust.encoding import ZERO_HASH, u256
 
 CONTRACT = "NOCUSTCommitChain"
+EONS_KEPT = 5
+"""Eons that the contract keeps checkpoints and accumulators of, in rings."""
 Arguments = list[Any]
 
 
@@ -151,13 +153,14 @@ class Contract:
         """Whether the contract refuses to go on: a checkpoint was missed or a challenge stays unanswered."""
         return bool(self._view("hasMissedCheckpointSubmission") or self._view("hasOutstandingChallenges"))
 
-    def accumulator(self, eon: int) -> bytes:
-        """The running hash of an eon's deposits and withdrawals, 32 bytes (`spec/contract.md` §2)."""
-        return bytes(self._view("getParentChainAccumulatorAtSlot", eon % 5))
+    def accumulator(self, eon: int, block: int | None = None) -> bytes:
+        """The running hash of an eon's deposits and withdrawals, 32 bytes (`spec/contract.md` §2); at the head or
+        at `block`."""
+        return bytes(self._view("getParentChainAccumulatorAtSlot", eon % EONS_KEPT, block=block))
 
-    def checkpoint(self, eon: int) -> bytes | None:
-        """The root submitted in a recent eon, or None."""
-        stored_eon, root, _ = self._view("getCheckpointAtSlot", eon % 5)
+    def checkpoint(self, eon: int, block: int | None = None) -> bytes | None:
+        """The root submitted in a recent eon, or None; at the head or at `block`."""
+        stored_eon, root, _ = self._view("getCheckpointAtSlot", eon % EONS_KEPT, block=block)
         return bytes(root) if stored_eon == eon and any(root) else None
 
     def token_trail(self, token: bytes) -> int | None:
@@ -178,6 +181,10 @@ class Contract:
         """What a withdrawal confirmation would pay the holder now."""
         function = self._web3.functions["confirmWithdrawal"](to_checksum(token), to_checksum(holder))
         return int(self.node.call(function, sender=sender))
+
+    def claimable_fees(self) -> int:
+        """What the operator has earned by answers and requests and not taken yet, in wei."""
+        return int(self._view("getFees")[1])
 
     def challenge(
         self, token: bytes, sender: bytes, recipient: bytes, by_sender: bool, block: int | None = None
@@ -235,6 +242,9 @@ class Contract:
             [r, s],
             v,
         )
+
+    def claim_fees(self) -> bytes:
+        return self._data("claimFees")
 
     def answer_state_update(self, proof: Proof) -> bytes:
         """The issuer's leaf in the checkpoint after the challenged eon, with the state that it commits to."""

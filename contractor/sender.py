@@ -12,7 +12,7 @@ import logging
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import Max
 from django.utils import timezone
 
@@ -21,6 +21,7 @@ from contractor.alarms import raise_alarm
 from contractor.builders import (
     DISPENSABLE,
     REBUILT,
+    REBUILT_WHEN_DEEP,
     ImpossibleError,
     NotYetError,
     RefusedError,
@@ -30,13 +31,13 @@ from contractor.builders import (
     release,
 )
 from contractor.chain import chain
-from contractor.errors import NodeRefusedError, RevertedError
+from contractor.errors import ChainError, NodeRefusedError, RevertedError
 from contractor.fees import Fee, offer, raised
 from contractor.headers import Header
 from contractor.interface import Contract
 from contractor.models import ContractState, EthereumTransaction, EthereumTransactionAttempt
 from contractor.node import Receipt
-from contractor.transactions import PRIORITY, queue
+from contractor.transactions import PRIORITY, URGENT, queue, queue_again
 from ledger.models import ChainStatus
 from nocust.addresses import to_checksum
 from operator_api.locks import Lock, lock_exclusive
@@ -46,7 +47,8 @@ logger = logging.getLogger(__name__)
 State, Wish = EthereumTransaction.State, EthereumTransaction.Wish
 
 IN_FLIGHT = 50
-"""Most transactions on their way at once."""
+"""Most transactions on their way at once. Those that can wait take half of them at most, so that what is urgent
+never waits for them to be mined."""
 LONGEST_RETRY_SECONDS = 30
 ALARM_REFUSALS = 5
 
@@ -147,7 +149,7 @@ def _mined(
         attempt.save(update_fields=["mined", "succeeded"])
     if not receipt.succeeded and not attempt.cancels and row.kind in REBUILT:
         logger.warning("%s was reverted in block %s and is built again", row.tag, receipt.block)
-        _requeue(row, f"reverted in block {receipt.block}")
+        queue_again(row, f"reverted in block {receipt.block}")
         return True
     if not _is_deep(receipt, confirmed):
         return False
@@ -155,6 +157,9 @@ def _mined(
         _end_cancelled(row, f"cancelled in block {receipt.block}")
     elif receipt.succeeded:
         _end(row, State.CONFIRMED, f"block {receipt.block}")
+    elif row.kind in REBUILT_WHEN_DEEP:
+        logger.warning("%s was reverted in block %s and is built again", row.tag, receipt.block)
+        queue_again(row, f"reverted in block {receipt.block}")
     else:
         _end(row, State.FAILED, f"reverted in block {receipt.block}")
     return True
@@ -180,14 +185,8 @@ def _lost(row: EthereumTransaction, head: Header) -> bool:
     raise_alarm(
         "nonce taken", f"{row.tag}: nonce {row.nonce} of the operator was used by another transaction"
     )
-    _requeue(row, f"nonce {row.nonce} was taken")
+    queue_again(row, f"nonce {row.nonce} was taken")
     return True
-
-
-def _requeue(row: EthereumTransaction, note: str) -> None:
-    row.state, row.nonce, row.missing_since, row.note = State.QUEUED, None, None, note
-    row.retry_at = timezone.now()
-    row.save()
 
 
 def _end(row: EthereumTransaction, state: EthereumTransaction.State, note: str) -> None:
@@ -281,15 +280,19 @@ def _replace(
 def submit(contract: Contract, head: Header) -> int:
     """Sign and send what is queued, the most urgent first. Returns how many rows left the queue."""
     sent = EthereumTransaction.objects.filter(state=State.SENT)
-    room = IN_FLIGHT - sent.exclude(attempts__mined__isnull=False).count()
+    waiting = sent.exclude(attempts__mined__isnull=False).count()
     due = EthereumTransaction.objects.filter(state=State.QUEUED, retry_at__lte=timezone.now())
-    rows = sorted(due, key=lambda row: (PRIORITY[row.kind], row.pk))
-    return sum(_submit_row(contract, row, head) for row in rows[: max(room, 0)])
+    # Within a kind the one that was tried longest ago: some that can't be sent keep no others from their turn.
+    rows = sorted(due, key=lambda row: (PRIORITY[row.kind], row.retry_at, row.pk))
+    urgent = [row for row in rows if row.kind in URGENT][: max(IN_FLIGHT - waiting, 0)]
+    others = [row for row in rows if row.kind not in URGENT]
+    others = others[: max(IN_FLIGHT // 2 - waiting - len(urgent), 0)]
+    return sum(_submit_row(contract, row, head) for row in urgent + others)
 
 
 def _submit_row(contract: Contract, row: EthereumTransaction, head: Header) -> bool:
     try:
-        data = build(contract, row)
+        data = _build(contract, row)
         estimate = contract.node.estimate_gas(settings.HUB_OWNER_ACCOUNT_ADDRESS, contract.address, data)
         if estimate > settings.HUB_GAS_CAP:
             raise RefusedError(f"it needs {estimate} gas, HUB_GAS_CAP is {settings.HUB_GAS_CAP}")
@@ -320,6 +323,20 @@ def _submit_row(contract: Contract, row: EthereumTransaction, head: Header) -> b
     logger.info("%s: sent with nonce %s at %s", locked.tag, nonce, fee)
     attempts.send(contract, locked, attempt)
     return True
+
+
+def _build(contract: Contract, row: EthereumTransaction) -> bytes:
+    """The call. What goes wrong with one in a way that nobody expects keeps no other from being sent."""
+    try:
+        return build(contract, row)
+    except (NotYetError, SupersededError, RefusedError, ImpossibleError, ChainError):
+        raise
+    except (DatabaseError, InterfaceError):
+        raise
+    except Exception as error:
+        if row.refusals == 0:
+            logger.exception("%s can't be built", row.tag)
+        raise RefusedError(f"it can't be built: {type(error).__name__}: {error}") from error
 
 
 def _next_nonce(count: int) -> int:

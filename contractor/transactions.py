@@ -3,9 +3,11 @@ sender (`contractor.sender`) builds, signs and watches them."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.db import connection
+from django.utils import timezone
 
 from contractor.models import EthereumTransaction
 
@@ -16,14 +18,18 @@ PRIORITY = {
     "registerERC20": 3,
     "requestDelegatedWithdrawal": 4,
     "confirmWithdrawal": 5,
+    "claimFees": 6,
 }
 """The kinds of transaction and which goes first; within a kind, what was queued first. Arguments:
 
 submitCheckpoint: eon, root (64 hexadecimal digits). slashWithdrawal: wallet (row id), oldest_eon (of the requests
 that have to be cancelled). answerChallenge: challenge (row id). registerERC20: token (40 hexadecimal digits).
 requestDelegatedWithdrawal: delegated_withdrawal (row id). confirmWithdrawal: token, holder, newest_request (row
-id).
+id). claimFees: none.
 """
+
+URGENT = {kind for kind, place in PRIORITY.items() if place <= PRIORITY["answerChallenge"]}
+"""Kinds that have to be mined in time, or the contract halts or pays what it should not."""
 
 
 def queue(kind: str, arguments: dict[str, Any], tag: str) -> EthereumTransaction:
@@ -37,3 +43,10 @@ def queue(kind: str, arguments: dict[str, Any], tag: str) -> EthereumTransaction
         tag=tag, defaults={"kind": kind, "arguments": arguments}
     )
     return row
+
+
+def queue_again(row: EthereumTransaction, note: str, seconds: float = 0) -> None:
+    """Have a transaction built and sent anew, under another nonce, in `seconds` at the earliest."""
+    row.state, row.nonce, row.missing_since, row.note = EthereumTransaction.State.QUEUED, None, None, note
+    row.retry_at = timezone.now() + timedelta(seconds=seconds)
+    row.save()

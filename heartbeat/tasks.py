@@ -21,15 +21,16 @@ def heartbeat_chain() -> int:
 
 @shared_task
 def heartbeat_verifier() -> int:
-    """Have challenges answered and mature withdrawals paid, and send and watch the operator's transactions.
-    Transactions moved."""
-    from contractor import disputes, sender, withdrawals
+    """Have challenges answered, mature withdrawals paid and earned fees claimed, and send and watch the operator's
+    transactions. Transactions moved."""
+    from contractor import disputes, earnings, sender, withdrawals
 
     return beat.run(
         "verifier",
         {
             "answer challenges": disputes.step,
             "pay withdrawals": withdrawals.confirm_due_withdrawals,
+            "claim fees": earnings.claim_earned_fees,
             "send transactions": sender.step,
         },
     )

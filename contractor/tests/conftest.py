@@ -15,7 +15,7 @@ from django.conf import settings as django_settings
 
 import contracts
 from admission import services as admission
-from contractor import alarms, chain, checkpoints, follower, progress, sender
+from contractor import alarms, chain, checkpoints, earnings, follower, progress, sender
 from contracts.deploy import deploy_development
 from ledger import store
 from ledger.models import ChainStatus, Token, Wallet
@@ -86,6 +86,12 @@ class DevelopmentNode:
             self.send(holder, self.contract.functions.deposit(ether, to_checksum(holder), amount), amount)
         )
 
+    def pay(self, holder: bytes) -> None:
+        """Put a payment of nothing to oneself into the next block."""
+        account = to_checksum(holder)
+        call = {"from": account, "to": account, "gas": hex(21_000), "gasPrice": hex(10**9)}
+        self.ask("eth_sendTransaction", call)
+
     def balance(self, holder: bytes) -> int:
         return int(self.ask("eth_getBalance", to_checksum(holder), "latest"), 16)
 
@@ -152,6 +158,7 @@ def node(_anvil: DevelopmentNode, settings: Any) -> Iterator[DevelopmentNode]:
     alarms.forget()
     progress.forget()
     sender._watched = None
+    earnings.forget()
     store.rules.cache_clear()
     yield _anvil
     _anvil.ask("anvil_dropAllTransactions")

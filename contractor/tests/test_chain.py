@@ -55,6 +55,20 @@ def test_another_contract_is_refused(node: DevelopmentNode, db: None, settings: 
         chain.check_chain()
 
 
+def test_confirmations_that_leave_no_time_to_answer_are_refused(
+    node: DevelopmentNode, db: None, settings: Any
+) -> None:
+    settings.HUB_LQD_CONTRACT_CONFIRMATIONS = BLOCKS_PER_EON // 4 - 1
+    with pytest.raises(
+        WrongChainError, match=r"takes the answer .* in fewer than 6 blocks.* Choose at most 4"
+    ):
+        chain.check_chain()
+    with pytest.raises(CommandError, match="HUB_LQD_CONTRACT_CONFIRMATIONS is 5"):
+        call_command("prepare_hub")
+    settings.HUB_LQD_CONTRACT_CONFIRMATIONS = BLOCKS_PER_EON // 4 - 2
+    chain.check_chain()
+
+
 def test_a_database_of_another_chain_is_refused(node: DevelopmentNode, db: None) -> None:
     chain.check_chain()
     ContractParameters.objects.update(genesis_hash=b"\1" * 32)

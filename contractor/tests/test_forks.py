@@ -8,18 +8,22 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from contractor import chain, follower
+from contractor import chain, checkpoints, disputes, follower, sender, withdrawals
 from contractor.chain import contract
 from contractor.errors import ForkTooDeepError
 from contractor.forks import compare
 from contractor.models import EthereumTransaction
 from contractor.tests import proxy
-from contractor.tests.conftest import Hub
+from contractor.tests.challenger import Player
+from contractor.tests.conftest import Hub, signer
 from contractor.tests.proxy import Proxy
+from contractor.tests.test_disputes import EPOCH, OPEN_ERA, check_won, live
+from contractor.tests.test_disputes import settle as settle_disputes
 from contractor.tests.test_sender import checkpoint
 from contractor.tests.test_withdrawals import X, deposited, request, settle
 from ledger import store
-from ledger.models import ChainStatus, Deposit, Reorganisation, Withdrawal, WithdrawalRequest
+from ledger.models import ChainStatus, Challenge, Deposit, Reorganisation, Withdrawal, WithdrawalRequest
+from nocust.addresses import to_checksum
 from nocust.signatures import Signer
 from operator_api.error_codes import ErrorCode
 
@@ -144,6 +148,116 @@ def test_a_payment_that_is_none_is_made_again(hub: Hub, alice: Signer) -> None:
     settle(hub, 8)
     assert Withdrawal.objects.get().amount == 30
     assert hub.node.balance(alice.address) == holdings + 30
+
+
+def test_a_payment_that_its_owner_made_is_made_by_the_hub_when_a_fork_takes_it_back(
+    hub: Hub, alice: Signer
+) -> None:
+    """The hub's own transaction ended as not needed."""
+    wallet = deposited(hub, alice, 100)
+    hub.go_to(3, 12)
+    request(hub.node, wallet, 30, eon=3)
+    settle(hub)
+    hub.go_to(5, X)
+    holdings = hub.node.balance(alice.address)
+    confirm = hub.node.contract.functions.confirmWithdrawal(
+        hub.node.contract.address, to_checksum(wallet.address)
+    )
+    hub.node.send(alice.address, confirm)
+    withdrawals.confirm_due_withdrawals()  # queued, and not sent before the owner's is applied
+    for _ in range(4):
+        hub.node.mine()
+        follower.step()
+    settle(hub, 1)
+    row = EthereumTransaction.objects.get(kind="confirmWithdrawal")
+    assert (row.state, Withdrawal.objects.count()) == (State.SUPERSEDED, 1)
+    fork(hub, 6)
+    hub.node.mine(3)
+    assert "the payment of 30" in resolve("--apply")
+    settle(hub, 8)
+    assert hub.node.balance(alice.address) >= holdings + 30
+    assert Withdrawal.objects.get().amount == 30
+    row.refresh_from_db()
+    assert row.state == State.CONFIRMED
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_challenge_that_moves_to_another_block_is_won(hub: Hub, answered: bool) -> None:
+    """Whether the answer waits in the queue when the chain forks, or was mined: then it is mined again before the
+    challenge on the new branch, and reverted."""
+    player = Player.register(hub, signer(2000))
+    player.deposit(100)
+    hub.settle()
+    hub.go_to(4, OPEN_ERA)
+    assert player.challenge_state(3)
+    block = hub.node.block
+    for _ in range(3):
+        hub.node.mine()
+        hub.beat()
+    assert disputes.step() == 1
+    if answered:
+        hub.beat()
+        hub.node.mine()
+        assert live(hub, 4) == 0
+        hub.beat()
+    depth = hub.node.block - block + 1
+    hub.node.reorganise(depth)
+    hub.node.ask("anvil_rollback", depth)
+    hub.node.ask("anvil_dropAllTransactions")
+    hub.node.ask("evm_increaseTime", hex(7))
+    assert hub.node.block == block - 1
+    if answered:
+        sender.step()  # the same again
+    hub.node.mine()
+    assert player.challenge_state(3)
+    assert (hub.node.block, live(hub, 4)) == (block + 1, 1)
+    with pytest.raises(ForkTooDeepError):
+        follower.step()
+    hub.node.mine(3)
+    if answered:
+        sender.step()
+    assert f"1 rows move to block {block + 1}" in resolve("--apply")
+    row = Challenge.objects.get()
+    assert (row.block, row.deadline, row.rebuted) == (block + 1, block + EPOCH, False)
+    settle_disputes(hub, 6)
+    check_won(hub, 4, 1)
+    open_rows = EthereumTransaction.objects.filter(state__in=(State.QUEUED, State.SENT))
+    assert not open_rows.filter(kind="answerChallenge").exists()
+
+
+def test_a_challenge_that_is_none_any_more_needs_no_answer(hub: Hub) -> None:
+    player = Player.register(hub, signer(2000))
+    player.deposit(100)
+    hub.settle()
+    hub.go_to(4, OPEN_ERA)
+    assert player.challenge_state(3)
+    for _ in range(3):
+        hub.node.mine()
+        hub.beat()
+    assert disputes.step() == 1
+    fork(hub, 4)
+    hub.node.mine(3)
+    assert "is none any more" in resolve("--apply")
+    settle_disputes(hub, 4)
+    assert Challenge.objects.get().rebuted
+    assert EthereumTransaction.objects.get(kind="answerChallenge").state == State.SUPERSEDED
+    check_won(hub, 4, 1)
+
+
+def test_no_checkpoint_is_made_of_a_ledger_of_another_chain(hub: Hub, alice: Signer) -> None:
+    hub.settle()
+    hub.node.mine_to_era(1, 22)
+    hub.node.fund(alice.address)
+    hub.node.pay(alice.address)  # so that the branches differ
+    hub.node.mine(5)
+    follower.step()
+    assert checkpoints.is_due(hub.status)
+    fork(hub, 6)
+    assert checkpoints.create_due_checkpoint() == 0
+    hub.node.mine(3)
+    resolve("--apply")
+    hub.settle(6)
+    assert checkpoint(2).state == State.CONFIRMED
 
 
 def test_a_checkpoint_that_was_confirmed_is_submitted_again(hub: Hub) -> None:

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from auditor import render
 from contractor import sender, slashing, withdrawals
+from contractor.chain import chain
 from contractor.models import EthereumTransaction
 from contractor.tests.conftest import BLOCKS_PER_EON, DevelopmentNode, Hub
 from contractor.transactions import queue
@@ -125,6 +126,82 @@ def test_a_missed_window_is_made_up_for(hub: Hub, alice: Signer) -> None:
     hub.go_to(7, 7)  # nobody confirmed anything in eons 5 and 6
     settle(hub)
     assert Withdrawal.objects.get().amount == 30
+
+
+def mature(hub: Hub, alice: Signer, eon: int, era: int) -> Wallet:
+    """A wallet with a request of 30 that can be paid from era X of eon 5 on."""
+    wallet = deposited(hub, alice, 100)
+    hub.go_to(3, 8)
+    request(hub.node, wallet, 30, eon=3)
+    hub.settle()
+    hub.go_to(eon, era)
+    return wallet
+
+
+def payment() -> EthereumTransaction:
+    return EthereumTransaction.objects.get(kind="confirmWithdrawal")
+
+
+def test_a_payment_that_is_reverted_is_made_again(
+    hub: Hub, alice: Signer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mature(hub, alice, 5, X)
+    holdings = hub.node.balance(alice.address)
+    assert withdrawals.confirm_due_withdrawals() == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(chain().node, "estimate_gas", lambda *_: 30_000)  # it runs out of gas
+        hub.beat()
+    hub.settle(3)
+    assert payment().state == EthereumTransaction.State.SENT  # a fork may still change that
+    hub.settle(1)
+    assert payment().state == EthereumTransaction.State.FAILED
+    assert "ALARM transaction failed" in caplog.text
+    assert hub.node.balance(alice.address) == holdings
+    before = timezone.now()
+    assert withdrawals.confirm_due_withdrawals() == 1
+    assert withdrawals.confirm_due_withdrawals() == 0
+    row = payment()
+    assert row.state == EthereumTransaction.State.QUEUED
+    assert 55 < (row.retry_at - before).total_seconds() < 65
+    settle(hub)
+    assert payment().state == EthereumTransaction.State.CONFIRMED
+    assert hub.node.balance(alice.address) == holdings + 30
+    assert Withdrawal.objects.get().amount == 30
+    settle(hub, 2)
+    assert payment().attempts.count() == 2
+
+
+def test_a_payment_that_is_mined_and_pays_nothing_is_made_again(
+    hub: Hub, alice: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a fork puts it into another block than the one it was made for."""
+    wallet = mature(hub, alice, 4, X)
+    newest = WithdrawalRequest.objects.get().pk
+    tag = f"confirm-withdrawal/{wallet.token.address.hex()}/{alice.address.hex()}/{newest}"
+    arguments = {
+        "token": wallet.token.address.hex(),
+        "holder": alice.address.hex(),
+        "newest_request": newest,
+    }
+    with transaction.atomic():
+        queue("confirmWithdrawal", arguments, tag=tag)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(chain()), "payable_now", lambda *_: 30)
+        hub.beat()
+    hub.settle(4)
+    assert payment().state == EthereumTransaction.State.CONFIRMED
+    assert not Withdrawal.objects.exists()
+    hub.go_to(5, X)
+    settle(hub, 7)
+    assert Withdrawal.objects.get().amount == 30
+
+
+def test_payments_that_fail_are_made_again_less_and_less_often() -> None:
+    waits = [withdrawals.retry_seconds(mined) for mined in range(100)]
+    assert waits[:4] == [0, 60, 120, 240]
+    assert waits == sorted(waits)
+    assert waits[-1] == 86_400
+    assert sum(waits[:20]) > 7 * 86_400
 
 
 def test_a_payment_confirmed_by_the_owner_needs_no_second(hub: Hub, alice: Signer) -> None:
@@ -279,7 +356,7 @@ def test_a_checkpoint_that_is_not_ours_is_an_alarm(
             hub.node.contract.functions.getParentChainAccumulatorAtSlot(1).call(), b"\5" * 32
         ),
     )
-    hub.settle(8)
+    settle(hub, 8)
     assert RootCommitment.objects.filter(eon_number=2).exists()
     assert "ALARM foreign checkpoint" in caplog.text
     assert EthereumTransaction.objects.get(tag="checkpoint/2").state == EthereumTransaction.State.FAILED
