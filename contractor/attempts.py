@@ -87,18 +87,24 @@ def _store(
     else:
         fields |= {"type": 2, "maxFeePerGas": fee.maximum, "maxPriorityFeePerGas": fee.priority}
     signed = operator().sign_transaction(fields)
-    return EthereumTransactionAttempt.objects.create(
-        transaction=row,
-        nonce=nonce,
-        data=data,
-        gas=gas,
-        gas_price=fee.maximum,
-        priority_fee=fee.priority,
-        cancels=cancels,
-        signed_attempt=signed.raw,
+    # After a fork the same nonce may be given to the same call again, which is the same transaction.
+    attempt, _ = EthereumTransactionAttempt.objects.update_or_create(
         hash=signed.hash,
-        block=head.number,
+        defaults={
+            "transaction": row,
+            "nonce": nonce,
+            "data": data,
+            "gas": gas,
+            "gas_price": fee.maximum,
+            "priority_fee": fee.priority,
+            "cancels": cancels,
+            "signed_attempt": signed.raw,
+            "block": head.number,
+            "mined": None,
+            "succeeded": None,
+        },
     )
+    return attempt
 
 
 def send(contract: Contract, row: EthereumTransaction, attempt: EthereumTransactionAttempt) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,13 +11,14 @@ from django.db import transaction
 from django.utils import timezone
 
 from contractor import attempts, sender
-from contractor.builders import build
+from contractor.builders import RefusedError, build
 from contractor.chain import contract
 from contractor.errors import NodeError
 from contractor.fees import Fee, Market
+from contractor.interface import Contract
 from contractor.models import EthereumTransaction, EthereumTransactionAttempt
 from contractor.tests.conftest import Hub
-from contractor.transactions import queue
+from contractor.transactions import queue, queue_again
 from ledger.models import DelegatedWithdrawal, RootCommitment
 from nocust.signatures import Signer
 
@@ -161,6 +163,80 @@ def test_what_the_contract_refuses_holds_up_nothing(
     assert (row.state, row.nonce) == (State.QUEUED, None)
     assert row.refusals >= sender.ALARM_REFUSALS
     assert "ALARM transaction held up" in caplog.text
+
+
+def test_what_can_not_be_built_holds_up_nothing(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    """An error that nobody expects, in a transaction that goes before others."""
+    hub.settle()
+    with transaction.atomic():
+        queue("slashWithdrawal", {"wallet": 0, "oldest_eon": 1}, tag="slash/broken")
+    hub.node.mine_to_era(2, 3)
+    for _ in range(sender.ALARM_REFUSALS + 1):
+        hurry()
+        hub.settle(1)
+    assert checkpoint(2).state in (State.SENT, State.CONFIRMED)
+    assert "can't be built" in caplog.text
+
+
+def registrations(count: int) -> list[EthereumTransaction]:
+    """Transactions that can wait."""
+    with transaction.atomic():
+        return [queue("registerERC20", {"token": f"{n:040x}"}, tag=f"token/{n}") for n in range(1, count + 1)]
+
+
+def test_what_can_wait_leaves_room_for_what_is_urgent(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.settle()
+    monkeypatch.setattr(sender, "IN_FLIGHT", 4)
+    monkeypatch.setattr(attempts, "send", lambda *_: None)  # nothing is mined
+    hub.node.mine_to_era(2, 1)
+    registrations(4)
+    for _ in range(3):
+        hub.beat()
+        hurry()
+    assert EthereumTransaction.objects.filter(kind="registerERC20", state=State.SENT).count() == 2
+    hub.node.mine_to_era(2, 3)
+    hub.beat()
+    assert checkpoint(2).state == State.SENT
+
+
+def test_each_gets_its_turn(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is refused again and again stands behind those that were not tried."""
+    hub.settle()
+    monkeypatch.setattr(sender, "IN_FLIGHT", 2)  # one of them can wait
+    refused, fine = registrations(2)
+    now = timezone.now()
+
+    def build_most(target: Contract, row: EthereumTransaction) -> bytes:
+        if row.pk == refused.pk:
+            raise RefusedError("no")
+        return build(target, row)
+
+    monkeypatch.setattr(sender, "build", build_most)
+    EthereumTransaction.objects.filter(pk=refused.pk).update(retry_at=now - timedelta(seconds=1))
+    EthereumTransaction.objects.filter(pk=fine.pk).update(retry_at=now - timedelta(seconds=2))
+    sender.submit(contract(), contract().node.head())
+    fine.refresh_from_db()
+    assert fine.state == State.SENT
+
+
+def test_a_checkpoint_that_is_on_chain_counts_when_it_is_deep(hub: Hub) -> None:
+    """It was thought to be lost, and is mined in a block that does not last."""
+    hub.settle()
+    hub.node.mine_to_era(2, 3)
+    hub.beat()
+    hub.settle(1)
+    queue_again(checkpoint(2), "its nonce seemed to be taken")
+    hub.beat()
+    row = checkpoint(2)
+    assert (row.state, row.nonce) == (State.QUEUED, None)
+    assert "not deep enough" in row.note
+    hub.node.reorganise(1)
+    hub.node.ask("anvil_dropAllTransactions")
+    assert contract().checkpoint(2) is None
+    hurry()
+    hub.settle(6)
+    assert checkpoint(2).state == State.CONFIRMED
+    assert contract().checkpoint(2) == RootCommitment.objects.get(eon_number=2).merkle_root
 
 
 def test_a_reverted_transaction_fails_once_it_is_deep(

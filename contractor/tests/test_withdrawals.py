@@ -306,6 +306,32 @@ def test_an_overdrawn_request_of_the_same_eon_is_cancelled(hub: Hub, alice: Sign
     assert hub.available(wallet) == 20
 
 
+def test_a_cancellation_that_is_reverted_is_made_again(
+    hub: Hub, alice: Signer, bob: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wallet = deposited(hub, alice, 100)
+    other = hub.register(bob)
+    hub.go_to(3, 9)
+    spender = SimulatedWallet(alice, wallet.token.address, wallet.token.address)
+    spender.wallet_id, spender.trail = wallet.pk, wallet.trail_identifier
+    spender.enter(3)
+    store.execute([spender.transfer(owner_of(other), 80, marker=20)])
+    request(hub.node, wallet, 90, eon=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(chain().node, "estimate_gas", lambda *_: 30_000)  # it runs out of gas
+        settle(hub, 5)
+    row = EthereumTransaction.objects.get(kind="slashWithdrawal")
+    assert row.state == EthereumTransaction.State.SENT
+    settle(hub, 8)
+    row.refresh_from_db()
+    assert row.state == EthereumTransaction.State.CONFIRMED
+    assert row.attempts.filter(succeeded=False).count() == 1
+    assert WithdrawalRequest.objects.get().slashed
+    assert hub.available(wallet) == 20
+    hub.go_to(4, 9)
+    assert not hub.status.halted
+
+
 def test_a_cancellation_that_the_contract_refuses_delays_no_checkpoint(hub: Hub, alice: Signer) -> None:
     wallet = deposited(hub, alice, 100)
     hub.node.mine_to_era(2, 0)
