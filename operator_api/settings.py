@@ -56,6 +56,7 @@ INSTALLED_APPS = [
     "tos",
     "contractor",
     "auditor",
+    "analytics",
     "synchronizer",
     "heartbeat",
 ]
@@ -268,6 +269,9 @@ TOS_TERMS_OF_SERVICE_DIGEST = environment.text(
 )
 TOS_UPDATE_WINDOW_DAYS = environment.integer("TOS_UPDATE_WINDOW_DAYS", 7)
 TOS_URL = environment.text("TOS_URL", "")
+
+# Figures of the analytics endpoints may be so old: they count over everything there is.
+HUB_ANALYTICS_SECONDS = environment.integer("HUB_ANALYTICS_SECONDS", 60)
 
 # ---------------------------------------------------------------------------------------------------------------
 # REST

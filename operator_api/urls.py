@@ -7,6 +7,7 @@ from operator_api.swagger import schema_view
 urlpatterns = [
     path("", include("admission.urls")),
     path("", include("auditor.urls")),
+    path("", include("analytics.urls")),
     path("", include("transactor.urls")),
     path("", include("leveller.urls")),
     path("", include("tos.urls")),

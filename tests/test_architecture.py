@@ -22,6 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "leveller": {"nocust", "ledger", "operator_api"},
     "admission": {"nocust", "ledger", "operator_api", "tos"},
     "contractor": {"nocust", "ledger", "operator_api", "contracts", "admission"},
+    "analytics": {"ledger"},
     "auditor": {"nocust", "ledger", "operator_api", "contractor"},
     "transactor": {"nocust", "ledger", "operator_api", "contractor", "auditor", "leveller", "tos"},
     "synchronizer": {"nocust", "ledger", "operator_api", "auditor"},
