@@ -9,7 +9,6 @@ from django.conf import settings
 
 from ledger.models import (
     Account,
-    ActiveState,
     Deposit,
     ExclusiveBalanceAllotment,
     RootCommitment,
@@ -21,19 +20,18 @@ from ledger.models import (
 )
 from ledger.proofs import proofs
 from ledger.store import chain_status
+from ledger.tests.check_sets import check_sets, state_hash
 from nocust.balances import verify_account_allotment
 from nocust.encoding import ZERO_HASH
-from nocust.leaves import OPEN_POSITION, transfer_leaf
-from nocust.merkle import MerkleTree
-from nocust.messages import active_state_hash
+from nocust.leaves import transfer_leaf
 from nocust.passive import passive_tree, transfer_bounds
-from nocust.signatures import is_valid
 
 COUNTED = (
     "Account",
     "ActiveState",
     "Deposit",
     "ExclusiveBalanceAllotment",
+    "Matching",
     "MinimumAvailableBalance",
     "Outbox",
     "RootCommitment",
@@ -57,7 +55,7 @@ def account_rows() -> list[Any]:
 
 
 def check_ledger() -> None:
-    """Money is conserved in the latest eon and every history of an eon adds up."""
+    """Money is conserved in the latest eon, every history of an eon adds up and every state in force is signed."""
     _check_conservation()
     for eon in sorted(set(Transfer.objects.values_list("eon_number", flat=True))):
         _check_eon(eon)
@@ -82,62 +80,18 @@ def _check_conservation() -> None:
 
 
 def _check_eon(eon: int) -> None:
-    sent: dict[int, list[Transfer]] = defaultdict(list)
+    """The histories of an eon: what was signed, and what was received in adjacent intervals."""
+    check_sets(eon)
     received: dict[int, list[Transfer]] = defaultdict(list)
-    rows = Transfer.objects.filter(eon_number=eon, swap=False).select_related(
-        "wallet__token", "recipient__token", "sender_active_state"
-    )
+    rows = Transfer.objects.filter(eon_number=eon, swap=False).select_related("wallet", "recipient")
     for row in rows.order_by("id"):
-        sent[row.wallet_id].append(row)
         received[row.recipient_id].append(row)
         assert row.wallet.token_id == row.recipient.token_id
-    for wallet, transfers in sent.items():
-        _check_sent(Account.objects.get(wallet_id=wallet, eon_number=eon), transfers)
     for wallet, transfers in received.items():
         in_order = sorted(transfers, key=lambda row: (row.position or 0, row.pk))
         bounds = transfer_bounds([row.amount for row in in_order])
         assert [row.position for row in in_order] == bounds[:-1], f"gaps or overlaps of wallet {wallet}"
         assert Account.objects.get(wallet_id=wallet, eon_number=eon).received == bounds[-1]
-
-
-def _check_sent(account: Account, transfers: list[Transfer]) -> None:
-    """Each signed state is that of the history up to it, the newest transfer open."""
-    leaves: list[bytes] = []
-    spent = 0
-    ordered = sorted(transfers, key=lambda row: row.sender_active_state.tx_set_index)
-    for row in ordered:
-        state = row.sender_active_state
-        spent += row.amount
-        tree = MerkleTree([*leaves, leaf(row, OPEN_POSITION)])
-        assert (state.tx_set_hash, state.updated_spendings) == (tree.root, spent)
-        assert (state.tx_set_index, list(state.tx_set_proof)) == (len(leaves), tree.proof(len(leaves)))
-        message = state_hash(row.wallet, row.eon_number, state)
-        assert is_valid(message, state.wallet_signature, row.wallet.address)
-        assert is_valid(message, state.operator_signature, settings.HUB_OWNER_ACCOUNT_ADDRESS)
-        leaves.append(leaf(row, row.position or 0))
-    assert account.spent == spent
-    assert account.active_state_id == ordered[-1].sender_active_state_id
-    assert account.passive_marker == ordered[-1].position
-
-
-def leaf(row: Transfer, position: int) -> bytes:
-    """A transfer in its sender's set."""
-    to = row.recipient
-    return transfer_leaf(to.address, row.amount, to.trail_identifier, row.nonce, position)
-
-
-def state_hash(wallet: Wallet, eon: int, state: ActiveState) -> bytes:
-    """What owner and operator signed."""
-    return active_state_hash(
-        settings.HUB_LQD_CONTRACT_ADDRESS,
-        wallet.token.address,
-        wallet.address,
-        wallet.trail_identifier,
-        eon,
-        state.tx_set_hash,
-        state.updated_spendings,
-        state.updated_gains,
-    )
 
 
 def check_checkpoint(eon: int) -> int:
