@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nocust.errors import InvalidAmount, InvalidInteger, InvalidValue, NocustError
-from nocust.matching import Book, Fill, Level, Order
+from nocust.matching import PATIENCE, Book, Fill, Level, Order
 from nocust.tests.strategies import junk
 
 LARGEST = 2**256 - 1
@@ -264,3 +264,15 @@ def test_amounts_that_no_order_has_are_refused(
 ) -> None:
     with pytest.raises(InvalidAmount):
         Order(1, 1, amount, wanted, sell, out, into)
+
+
+@pytest.mark.parametrize(("refused", "fills"), [(PATIENCE - 1, 1), (PATIENCE, 0)])
+def test_taker_that_is_refused_again_and_again_rests(refused: int, fills: int) -> None:
+    """Makers that have given more than they got are passed over; a good one waits behind them at a worse price."""
+    book = Book()
+    for key in range(refused):
+        book.add(0, Order(key, key, 10**18 + 1, 10**18, matched_out=10**18))
+    book.add(0, Order(10**6, 10**6, 10**18, 10**18))
+    found = book.take(1, Order(10**7, 10**7, 10**20, 10**20))
+    assert len(found) == fills
+    assert len(book) == refused + 2 - fills
