@@ -103,8 +103,9 @@ class Book:
 
         Makers are tried best price first, then first arrived, until the taker is complete or one does not
         cross its limit. A maker that the limits of either order refuse (rounding would leave one of them too
-        short) is passed over and keeps its place; after PATIENCE of them the taker rests. Changes the matched amounts of the orders and returns the
-        trades in their order. Raises as :meth:`add`, before anything has changed.
+        short) is passed over and keeps its place; after PATIENCE of them the taker rests. Changes the matched
+        amounts of the orders and returns the trades in their order. Raises as :meth:`add`, before anything has
+        changed.
         """
         self._check_new(direction, taker)
         makers = self._sides[1 - direction]
