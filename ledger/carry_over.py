@@ -13,7 +13,7 @@ from typing import Final
 
 from ledger.accounts_sql import load_accounts, lock_wallets, save_accounts
 from ledger.engine import Key, Order, OrderCarried, OrderVoided, Owner, apply, carry_over
-from ledger.orders import COLUMNS, JOINS, order_of
+from ledger.orders import COLUMNS, JOINS, order_of, promise_nothing
 from ledger.sql import Row, execute, fetch, write
 from ledger.store import operator, rules
 from ledger.verification import verify_orders
@@ -137,6 +137,7 @@ def _write_carried(events: list[tuple[_Later, OrderCarried]]) -> None:
         ],
         "(%s, %s::numeric, %s::numeric, %s::bigint)",
     )
+    promise_nothing([event.order.row for _, event in events])
     write(
         "UPDATE ledger_activestate s SET operator_signature = n.signature FROM (VALUES %s) n (id, signature)"
         " WHERE s.id = n.id",

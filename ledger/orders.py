@@ -93,6 +93,21 @@ def ordered_wallets(wallets: Sequence[int], eon: int) -> set[int]:
     return {wallet for row in rows for wallet in row}
 
 
+def promise_nothing(rows: Sequence[int]) -> None:
+    """Let the markers of orders count that come into force with these rows: verified ones, since one that the
+    contract would refuse must not stand in for those of other transactions."""
+    if rows:
+        execute(
+            "INSERT INTO ledger_minimumavailablebalance AS old (wallet_id, eon_number, amount, signature)"
+            " SELECT wallet_id, eon_number, 0, debit_marker_signature FROM ledger_transfer WHERE id = ANY(%s)"
+            " UNION ALL"
+            " SELECT recipient_id, eon_number, 0, credit_marker_signature FROM ledger_transfer WHERE id = ANY(%s)"
+            " ORDER BY 1 ON CONFLICT (wallet_id, eon_number) DO UPDATE SET amount = EXCLUDED.amount,"
+            " signature = EXCLUDED.signature WHERE EXCLUDED.amount < old.amount",
+            [list(rows), list(rows)],
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class StoredOrder:
     """What became of an order, as it was written: its row of the eon and the countersigned states' signatures, by
@@ -123,7 +138,7 @@ class Writer:
     told: list[tuple[Event, int]] = field(default_factory=list)
     states: list[Row] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
-    markers: list[Row] = field(default_factory=list)
+    in_force: list[int] = field(default_factory=list)
     matched: dict[int, Order] = field(default_factory=dict)
     completed: list[UUID] = field(default_factory=list)
     fulfilled: dict[int, tuple[Key, bytes]] = field(default_factory=dict)
@@ -184,10 +199,12 @@ class Writer:
                 eon.credit_start,
                 first,
                 True if first else None,
+                eon.debit_marker_signature,
+                eon.credit_marker_signature,
             )
         )
-        self.markers.append((order.debit.wallet, eon.debit.eon, 0, eon.debit_marker_signature))
-        self.markers.append((order.credit.wallet, eon.debit.eon, 0, eon.credit_marker_signature))
+        if first:
+            self.in_force.append(row)
         return debit, credit
 
     def _state(self, key: int, state: SignedState, operator_signature: bytes | None) -> Row:
@@ -292,18 +309,13 @@ class Writer:
             "INSERT INTO ledger_transfer (id, tx_id, wallet_id, recipient_id, eon_number, amount, amount_swapped,"
             " nonce, sell_order, sender_active_state_id, recipient_active_state_id,"
             " recipient_fulfillment_active_state_id, time, sender_starting_balance, recipient_starting_balance,"
-            " appended, verified, passive, swap,"
+            " appended, verified, debit_marker_signature, credit_marker_signature, passive, swap,"
             " processed, complete, cancelled, voided, prior_out, prior_in, matched_out, matched_in) VALUES %s",
             self.rows,
-            "(%s, %s::uuid, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, false, true,"
+            "(%s, %s::uuid, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, false, true,"
             " false, false, false, false, 0, 0, 0, 0)",
         )
-        write(
-            "INSERT INTO ledger_minimumavailablebalance AS old (wallet_id, eon_number, amount, signature) VALUES %s"
-            " ON CONFLICT (wallet_id, eon_number) DO UPDATE SET amount = EXCLUDED.amount,"
-            " signature = EXCLUDED.signature WHERE EXCLUDED.amount < old.amount",
-            self.markers,
-        )
+        promise_nothing(self.in_force)
         self._write_fills()
         if self.completed:
             execute(

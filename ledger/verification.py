@@ -20,14 +20,12 @@ BATCH: Final = 200
 UNVERIFIED = (
     "SELECT t.id, t.tx_id, t.eon_number, t.amount, t.amount_swapped, t.nonce, w.address, dt.address, ct.address,"
     " w.trail_identifier, c.trail_identifier, d.wallet_signature, g.wallet_signature, f.wallet_signature,"
-    " dm.signature, cm.signature FROM ledger_transfer t"
+    " t.debit_marker_signature, t.credit_marker_signature FROM ledger_transfer t"
     " JOIN ledger_wallet w ON w.id = t.wallet_id JOIN ledger_token dt ON dt.id = w.token_id"
     " JOIN ledger_wallet c ON c.id = t.recipient_id JOIN ledger_token ct ON ct.id = c.token_id"
     " JOIN ledger_activestate d ON d.id = t.sender_active_state_id"
     " JOIN ledger_activestate g ON g.id = t.recipient_active_state_id"
     " JOIN ledger_activestate f ON f.id = t.recipient_fulfillment_active_state_id"
-    " LEFT JOIN ledger_minimumavailablebalance dm ON dm.wallet_id = w.id AND dm.eon_number = t.eon_number"
-    " LEFT JOIN ledger_minimumavailablebalance cm ON cm.wallet_id = c.id AND cm.eon_number = t.eon_number"
     " WHERE t.swap AND NOT t.processed AND t.verified IS NULL"
 )
 

@@ -42,7 +42,8 @@ class Transfer(Transaction):
     token) are what was matched in the row's eon, `prior_out` and `prior_in` in the order's eons before. A later
     row's signatures are `verified` after the order was accepted; null while they are not. `arrival` is the
     order's place in the line of all orders, null until the matching has seen it; `void_reason` says why a row
-    never came into force.
+    never came into force. The owner's balance markers of nothing, of both its wallets, are in the row, too; they
+    count once they are verified and the order comes into force in the eon.
     """
 
     tx_id = models.UUIDField(default=uuid.uuid4)
@@ -68,6 +69,8 @@ class Transfer(Transaction):
     sender_cancellation_active_state = state_of_transfer(null=True)
     recipient_cancellation_active_state = state_of_transfer(null=True)
     swap_freezing_signature = SignatureField(null=True)
+    debit_marker_signature = SignatureField(null=True)
+    credit_marker_signature = SignatureField(null=True)
     prior_out = AmountField(null=True)
     prior_in = AmountField(null=True)
     matched_out = AmountField(null=True)

@@ -11,6 +11,7 @@ from ledger.models import (
     Account,
     Deposit,
     ExclusiveBalanceAllotment,
+    MinimumAvailableBalance,
     RootCommitment,
     Token,
     TokenCommitment,
@@ -24,7 +25,9 @@ from ledger.tests.check_sets import check_sets, state_hash
 from nocust.balances import verify_account_allotment
 from nocust.encoding import ZERO_HASH
 from nocust.leaves import transfer_leaf
+from nocust.messages import balance_marker_hash
 from nocust.passive import passive_tree, transfer_bounds
+from nocust.signatures import is_valid
 
 COUNTED = (
     "Account",
@@ -59,6 +62,8 @@ def check_ledger() -> None:
     _check_conservation()
     for eon in sorted(set(Transfer.objects.values_list("eon_number", flat=True))):
         _check_eon(eon)
+    for marker in MinimumAvailableBalance.objects.select_related("wallet__token"):
+        check_marker(marker)
 
 
 def balance(wallet: Wallet) -> int:
@@ -77,6 +82,15 @@ def _check_conservation() -> None:
         asked = sum(row.amount for row in WithdrawalRequest.objects.filter(token=token, slashed=False))
         written_off = sum(row.shortfall for row in TokenCommitment.objects.filter(token=token))
         assert held == credited - asked + written_off, token
+
+
+def check_marker(marker: MinimumAvailableBalance) -> None:
+    """The contract would take it from its owner."""
+    wallet, contract = marker.wallet, settings.HUB_LQD_CONTRACT_ADDRESS
+    message = balance_marker_hash(
+        contract, wallet.token.address, wallet.address, marker.eon_number, marker.amount
+    )
+    assert is_valid(message, marker.signature, wallet.address), marker.pk
 
 
 def _check_eon(eon: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from ledger import engine, store
 from ledger.engine import Fill, PlaceOrder, Refusal
-from ledger.models import Account, Event, Matching, Outbox, Transfer
+from ledger.models import Account, Event, Matching, MinimumAvailableBalance, Outbox, Transfer
 from ledger.orders import StoredOrder
 from ledger.tests.checks import check_checkpoint, check_ledger
 from ledger.verification import verify_orders
@@ -239,3 +239,45 @@ def test_credit_wallet_must_be_empty(play: Play) -> None:
     seller = trader(play, 100)
     play.deposit(seller.credit, 1)
     assert refused(seller.place(100, 200)) == "CREDIT_WALLET_BALANCE_NOT_ZERO"
+
+
+def marker(one: Trader, eon: int, side: str = "debit") -> MinimumAvailableBalance:
+    return MinimumAvailableBalance.objects.get(wallet=getattr(one, side).wallet_id, eon_number=eon)
+
+
+def test_a_bad_later_marker_does_not_stand_in_for_others(play: Play) -> None:
+    """Else its owner could withdraw in the later eon what it spends there: the contract would refuse the marker."""
+    thief, peer = trader(play, 100), trader(play, 0)
+    order = thief.place(100, 200, 3)
+    bad = (order.debit_marker_signatures[0], bytes(65), bytes(65))
+    order = replace(order, debit_marker_signatures=bad)
+    thief.accepted(order, done(order).order.tx_id)
+    done(thief.freeze())
+    done(thief.cancel(0, 0))
+    thief.closed(0, 0)
+    assert not MinimumAvailableBalance.objects.filter(eon_number__gt=1).exists()
+    next_eon(play, thief, peer)
+    assert isinstance(play.pay(thief.debit, peer.debit, 60, marker=40), store.StoredTransfer)
+    assert marker(thief, 2).amount == 40
+    check_ledger()
+
+
+def test_markers_count_from_when_the_order_is_in_force(play: Play) -> None:
+    seller = trader(play, 100)
+    place(seller, 100, 200, eons=2)
+    assert [marker(seller, 1, side).amount for side in ("debit", "credit")] == [0, 0]
+    next_eon(play, seller)
+    assert [marker(seller, 2, side).amount for side in ("debit", "credit")] == [0, 0]
+    assert MinimumAvailableBalance.objects.count() == 4
+    check_ledger()
+
+
+def test_an_order_with_a_bad_later_marker_ends_with_its_eon(play: Play) -> None:
+    seller = trader(play, 100)
+    order = seller.place(100, 200, 2)
+    order = replace(order, credit_marker_signatures=(order.credit_marker_signatures[0], bytes(65)))
+    seller.accepted(order, done(order).order.tx_id)
+    next_eon(play, seller)
+    assert row(seller, 2).void_reason == "INVALID_CREDIT_BALANCE_SIGNATURE for eon 2"
+    assert not MinimumAvailableBalance.objects.filter(eon_number=2).exists()
+    check_ledger()
