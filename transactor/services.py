@@ -14,7 +14,8 @@ from ledger import store
 from ledger.accounts_sql import load_accounts, lock_wallets
 from ledger.engine import Owner, Refusal, Transfer
 from ledger.group_commit import committer
-from ledger.models import DelegatedWithdrawal, WithdrawalRequest
+from ledger.models import ChainStatus, DelegatedWithdrawal, WithdrawalRequest
+from ledger.orders import ordered_wallets
 from ledger.store import StoredTransfer
 from leveller.selectors import has_agreement
 from nocust.messages import withdrawal_authorization_hash
@@ -65,15 +66,9 @@ def _delegate(
 ) -> DelegatedWithdrawal | Refusal:
     lock_wallets([owner.wallet])
     status = store.chain_status()  # under the lock, since the wallet's account is that of the latest eon
-    if reason := store.stopped(status):
-        return _refusal(reason)
-    latest_expiry = status.head_block + LONGEST_EXPIRY_EONS * status.blocks_per_eon
-    if not status.head_block + status.confirmations < expiry_block <= latest_expiry:
-        return Refusal(
-            ErrorCode.INVALID_EXPIRY.code,
-            f"the expiry must lie after block {status.head_block + status.confirmations}"
-            f" and not after block {latest_expiry}",
-        )
+    refusal = _out_of_place(owner, expiry_block, status)
+    if refusal is not None:
+        return refusal
     pending = DelegatedWithdrawal.objects.filter(
         wallet_id=owner.wallet, state=DelegatedWithdrawal.State.PENDING
     )
@@ -112,6 +107,23 @@ def _delegate(
         tag=f"delegated-withdrawal/{withdrawal.pk}",
     )
     return withdrawal
+
+
+def _out_of_place(owner: Owner, expiry_block: int, status: ChainStatus) -> Refusal | None:
+    """Why nothing can be requested of the wallet now, whatever it holds."""
+    if reason := store.stopped(status):
+        return _refusal(reason)
+    latest_expiry = status.head_block + LONGEST_EXPIRY_EONS * status.blocks_per_eon
+    if not status.head_block + status.confirmations < expiry_block <= latest_expiry:
+        return Refusal(
+            ErrorCode.INVALID_EXPIRY.code,
+            f"the expiry must lie after block {status.head_block + status.confirmations}"
+            f" and not after block {latest_expiry}",
+        )
+    if ordered_wallets([owner.wallet], status.eon):
+        # An order takes all of its wallet, and its owner promised to withdraw nothing meanwhile.
+        return Refusal(ErrorCode.DEBIT_WALLET_CANNOT_ADD_TRANSACTION.code, "an order holds the wallet")
+    return None
 
 
 def _refusal(code: ErrorCode) -> Refusal:

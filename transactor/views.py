@@ -13,7 +13,7 @@ from auditor.serializers import TransferReceiptSerializer
 from ledger.directory import find_owner
 from ledger.engine import Refusal
 from operator_api.error_codes import ErrorCode
-from operator_api.rest import JSONParser, refuse
+from operator_api.rest import JSONParser, refusal_error, refuse
 from operator_api.swagger import detail, refusals
 from tos.permissions import SignedTerms
 from transactor import services
@@ -111,14 +111,3 @@ class DelegatedWithdrawalView(APIView):
         if isinstance(outcome, Refusal):
             raise refusal_error(outcome)
         return Response("Ok")
-
-
-def refusal_error(refusal: Refusal) -> Exception:
-    """The error of a refused command. `unique` is a check across fields, as clients know it."""
-    if refusal.code == "unique":
-        error = refuse(refusal.code, refusal.message)
-        error.detail = {"non_field_errors": error.detail}
-        return error
-    if refusal.code in ErrorCode.__members__ and not refusal.message:
-        return refuse(ErrorCode[refusal.code])
-    return refuse(refusal.code, refusal.message)

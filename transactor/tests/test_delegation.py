@@ -10,11 +10,13 @@ from contractor.models import EthereumTransaction
 from ledger import store
 from ledger.engine import Refusal
 from ledger.models import Account, ChainStatus, DelegatedWithdrawal, WithdrawalRequest
+from ledger.orders import StoredOrder
 from ledger.store import StoredTransfer
 from ledger.tests.checks import check_checkpoint, check_ledger
 from ledger.tests.racing import race
 from ledger.tests.test_store import funded
 from operator_api.simulation.play import Play
+from operator_api.simulation.traders import Trader
 from operator_api.simulation.wallets import SimulatedWallet
 from transactor.services import delegate_withdrawal, transfer
 
@@ -133,3 +135,25 @@ def test_its_event_debits_what_was_set_aside(play: Play) -> None:
     assert isinstance(play.pay(alice, bob, 40), StoredTransfer)
     play.next_eon()
     check_checkpoint(store.chain_status().eon)
+
+
+def test_a_wallet_that_an_order_holds_withdraws_nothing(play: Play) -> None:
+    """On neither side, and until the order is closed."""
+    token = play.add_token(bytes.fromhex("e982e462b094850f12af94d21d470e21be9d0e9c"), "Liquid", "LQD")
+    trader = Trader.create(play.contract, play.tokens[0].address, token.address)
+    play.admit([trader.debit], play.tokens[0])
+    play.admit([trader.credit], token)
+    play.deposit(trader.debit, 100)
+    order = trader.place(100, 200)
+    (placed,) = store.execute([order])
+    assert isinstance(placed, StoredOrder)
+    trader.accepted(order, placed.order.tx_id)
+    play.deposit(trader.debit, 10)
+    play.deposit(trader.credit, 10)
+    for wallet in (trader.debit, trader.credit):
+        assert code(delegate(wallet, 1)) == "DEBIT_WALLET_CANNOT_ADD_TRANSACTION"
+    store.execute([trader.freeze()])
+    (cancelled,) = store.execute([trader.cancel(0, 0)])
+    assert isinstance(cancelled, StoredOrder)
+    assert isinstance(delegate(trader.debit, 110), DelegatedWithdrawal)
+    check_ledger()
