@@ -6,7 +6,10 @@ import logging
 
 from django.db import transaction
 
+from contractor import cross_check
 from contractor.alarms import raise_alarm
+from contractor.chain import chain
+from contractor.errors import NodeError
 from contractor.slashing import awaits_cancellation, give_up_cancelling, is_cancelling, slash_overdrawn
 from contractor.transactions import queue
 from ledger.checkpoint import create_checkpoint
@@ -26,10 +29,14 @@ def create_due_checkpoint() -> int:
     Requests of the eon before that take more than there was are cancelled first: the checkpoint would promise more
     than the contract holds, and once it is submitted the contract cancels them no more.
 
-    Raises what `ledger.checkpoint.create_checkpoint` raises; then nothing is kept.
+    So is one whose events are not those that the contract counted (`contractor.cross_check`): the contract does not
+    notice, but it could not be defended. Half an eon is left for an operator to help; then it is made all the same,
+    since without it the contract halts.
+
+    Raises NodeError, and what `ledger.checkpoint.create_checkpoint` raises; then nothing is kept.
     """
     status = ChainStatus.objects.first()
-    if status is None or not is_due(status) or _must_wait(status):
+    if status is None or not is_due(status) or not _events_known(status) or _must_wait(status):
         return 0
     eon = status.eon
     with transaction.atomic():
@@ -64,6 +71,30 @@ def is_due(status: ChainStatus) -> bool:
     return status.confirmed_block >= status.first_block_of(eon) - 1
 
 
+def _events_known(status: ChainStatus) -> bool:
+    """Whether the ledger has what the contract has, or nothing else can be done any more. Not asked for an eon that
+    is over: its checkpoint goes nowhere."""
+    newest = status.head_block if status.node_block is None else status.node_block
+    if status.eon <= 1 or status.halted or status.eon_of(newest) > status.eon:
+        return True
+    contract = chain()
+    try:
+        if cross_check.events_agree(contract, status, status.eon - 1):
+            return True
+        if _is_late(status):
+            cross_check.give_in(contract, status, status.eon - 1)
+            return True
+    except NodeError:
+        if not _is_late(status):
+            raise
+        return True
+    return False
+
+
+def _is_late(status: ChainStatus) -> bool:
+    return status.head_block - status.first_block_of(status.eon) > status.blocks_per_eon // LONGEST_WAIT
+
+
 def _must_wait(status: ChainStatus) -> bool:
     """Whether cancellations are to take effect first. A problem with them does not keep the checkpoint back; one
     that was sent already does, since it is mined before the checkpoint can be."""
@@ -75,7 +106,7 @@ def _must_wait(status: ChainStatus) -> bool:
         logger.exception("cancelling withdrawals failed")
         raise_alarm("task failed", f"cancelling withdrawals: {type(error).__name__}: {error}")
         return False
-    late = status.head_block - status.first_block_of(status.eon) > status.blocks_per_eon // LONGEST_WAIT
+    late = _is_late(status)
     if waiting and late:
         raise_alarm("late cancellation", f"checkpoint {status.eon} is late because of cancellations")
     return waiting and (sent or not late)

@@ -73,7 +73,7 @@ class Batch:
 def apply_events(found: Sequence[ContractEvent], status: ChainStatus, parameters: ContractParameters) -> None:
     """Book the events, which are in the chain's order, inside the caller's transaction. Those booked already are
     passed over. Raises what `ledger.store.run` raises; then nothing must be committed."""
-    fresh = _not_booked(found)
+    fresh = not_booked(found)
     if not fresh:
         return
     tokens = _lock_tokens(fresh)
@@ -89,7 +89,8 @@ def apply_events(found: Sequence[ContractEvent], status: ChainStatus, parameters
 # ---- what is known beforehand -----------------------------------------------------------------------------------
 
 
-def _not_booked(found: Sequence[ContractEvent]) -> list[ContractEvent]:
+def not_booked(found: Sequence[ContractEvent]) -> list[ContractEvent]:
+    """The events that left no row yet; those that never leave one are among them."""
     hashes = list({event.place.txid for event in found})
     booked: set[tuple[bytes, int]] = set()
     for model in (Deposit, WithdrawalRequest, Withdrawal, Challenge):

@@ -26,7 +26,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from contractor import checkpoints, effects, progress
+from contractor import checkpoints, cross_check, effects, progress
 from contractor.alarms import raise_alarm
 from contractor.chain import chain, check_chain
 from contractor.errors import ForkTooDeepError, NodeError, NodesDisagreeError
@@ -132,6 +132,8 @@ def _follow(contract: Contract, status: ChainStatus, limit: int) -> int:
         return 0
     reading = _read(contract, status, known, head, limit)
     done = _write(status, reading)
+    if done and reading.head - reading.confirmed <= _depth():
+        cross_check.challenges_agree(contract, ChainStatus.objects.get(pk=status.pk))
     progress.tell(status.head_block, reading.headers[-1].number, head.number)
     return done
 
@@ -158,6 +160,7 @@ def start(contract: Contract) -> ChainStatus:
         )
         if created:
             ContractState.objects.bulk_create([_row(before, True), _row(first, False)])
+            cross_check.begin(before.number)
     return status
 
 
@@ -314,6 +317,9 @@ def _apply(status: ChainStatus, reading: Reading) -> int:
     if count <= 0:
         return 0
     effects.apply_events(reading.events, status, ContractParameters.objects.get())
+    cross_check.note(reading.events, status, status.confirmed_block + 1)
+    if reading.events:
+        cross_check.forget_old(status.first_block_of(max(status.eon_of(reading.confirmed) - 2, 1)) - 1)
     ContractState.objects.filter(block__lte=reading.confirmed, confirmed=False).update(confirmed=True)
     ContractState.objects.filter(block__lt=reading.confirmed - KEPT_BLOCKS).delete()
     status.confirmed_block = reading.confirmed

@@ -71,6 +71,18 @@ class ContractState(models.Model):
         ordering = ["block"]
 
 
+class Accumulator(models.Model):
+    """The hub's own running hash over what the contract hashes: one of the five that eons take turns in, as of a
+    block (`spec/contract.md` §2)."""
+
+    slot = models.SmallIntegerField(help_text="The eon modulo 5.")
+    block = models.BigIntegerField(help_text="The last block with an event that changed it.")
+    value = HashField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["slot", "block"], name="accumulator_of_block")]
+
+
 class EthereumTransaction(models.Model):
     """Something the operator wants done on chain. The call is built when it is sent, so that it rests on the
     chain's state of that moment.

@@ -13,7 +13,7 @@ import logging
 
 from django.db import models
 
-from contractor.models import ContractState, EthereumTransactionAttempt
+from contractor.models import Accumulator, ContractState, EthereumTransactionAttempt
 from ledger.models import Challenge, Deposit, Reorganisation, Withdrawal, WithdrawalRequest
 
 logger = logging.getLogger(__name__)
@@ -21,8 +21,10 @@ logger = logging.getLogger(__name__)
 UNDONE: dict[type[models.Model], str] = {
     ContractState: "block",
     EthereumTransactionAttempt: "mined",
+    Accumulator: "block",
 }
-"""The tables whose rows derive from blocks of any depth, with the column that names the block."""
+"""The tables whose rows derive from blocks of any depth, or are made again as the blocks are read again, with the
+column that names the block."""
 
 APPLIED: dict[type[models.Model], str] = {
     Deposit: "block",
@@ -46,6 +48,7 @@ def undo(first_block: int, head_hash: bytes, deep: bool = False) -> int:
     if not abandoned:
         return 0
     ContractState.objects.filter(block__gte=first_block).delete()
+    Accumulator.objects.filter(block__gte=first_block).delete()
     # The sender asks for the receipts again and decides on what it finds then.
     EthereumTransactionAttempt.objects.filter(mined__gte=first_block).update(mined=None, succeeded=None)
     Reorganisation.objects.create(

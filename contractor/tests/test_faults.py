@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from contractor import chain, checkpoints, follower, sender, withdrawals
+from contractor import chain, checkpoints, disputes, follower, sender, withdrawals
 from contractor.errors import ChainError, NodeError
 from contractor.models import EthereumTransaction
 from contractor.tests import proxy
+from contractor.tests.challenger import Player
 from contractor.tests.conftest import Hub, signer
 from contractor.tests.proxy import Fault, Proxy
+from contractor.tests.test_disputes import OPEN_ERA, check_won
 from contractor.tests.test_withdrawals import X, request
 from ledger.models import (
     Challenge,
@@ -160,6 +162,38 @@ def test_a_node_that_fails_in_all_ways_at_random(hub: Hub, spoilt: Proxy, seed: 
         proxy.only("eth_sendRawTransaction", proxy.broken),
     )
     check(hub, play(hub, spoilt))
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_challenges_are_won_through_a_node_that_fails_at_random(hub: Hub, spoilt: Proxy, seed: int) -> None:
+    """About a state and a delivery, with five blocks to answer in and a dozen beats in each, as in reality."""
+    payer, payee = (Player.register(hub, signer(2000 + number)) for number in range(2))
+    payer.deposit(100)
+    hub.settle()
+    hub.go_to(3, 7)
+    transfer = payer.pay(payee, 10)
+    hub.go_to(4, OPEN_ERA)
+    payer.challenge_state(3, mine=False)
+    payee.challenge_delivery(payer, transfer, mine=False)
+    spoilt.fault = proxy.any_of(
+        seed,
+        0.2,
+        proxy.broken,
+        proxy.refusing,
+        proxy.duplicates,
+        proxy.swapped,
+        proxy.removed,
+        proxy.stale(spoilt, 1),
+        proxy.only("eth_sendRawTransaction", proxy.broken),
+    )
+    for _ in range(9):
+        hub.node.mine()
+        for _ in range(12):
+            EthereumTransaction.objects.update(retry_at=timezone.now())
+            for part in (follower.run, checkpoints.create_due_checkpoint, disputes.step, sender.step):
+                attempt(part)
+    spoilt.fault = None
+    check_won(hub, 4, 2)
 
 
 def test_a_node_that_never_answers_is_given_up_in_time(hub: Hub, spoilt: Proxy) -> None:

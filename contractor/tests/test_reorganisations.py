@@ -32,7 +32,7 @@ from nocust.signatures import Signer
 DEPTHS = pytest.mark.parametrize("depth", [1, 2, 3])
 """Blocks that a fork replaces; the confirmations are 3."""
 ENDS = pytest.mark.parametrize("depth", [1, 3])
-"""The same, where a test takes long."""
+"""The least and the most of them, where the one between shows nothing new."""
 
 
 def bury(hub: Hub, depth: int) -> None:
@@ -49,6 +49,11 @@ def fork(hub: Hub, depth: int) -> None:
     assert not hub.status.forked
 
 
+def told(event: Event) -> list[int]:
+    """What subscribers are told of, by row."""
+    return list(Outbox.objects.filter(event=event).order_by("id").values_list("object_id", flat=True))
+
+
 @DEPTHS
 def test_a_deposit_is_undone_and_redone(hub: Hub, alice: Signer, depth: int) -> None:
     wallet = hub.register(alice)
@@ -60,6 +65,7 @@ def test_a_deposit_is_undone_and_redone(hub: Hub, alice: Signer, depth: int) -> 
     settle(hub, 4)
     assert hub.available(wallet) == 0
     assert not Deposit.objects.exists()
+    assert not told(Event.CONFIRMED_DEPOSIT)
     hub.node.deposit(alice.address, 60)
     bury(hub, depth)
     assert hub.available(wallet) == 0
@@ -67,7 +73,7 @@ def test_a_deposit_is_undone_and_redone(hub: Hub, alice: Signer, depth: int) -> 
     assert hub.available(wallet) == 60
     settle(hub, 3)
     assert hub.available(wallet) == 60
-    assert Outbox.objects.filter(event=Event.CONFIRMED_DEPOSIT).count() == 1
+    assert told(Event.CONFIRMED_DEPOSIT) == [Deposit.objects.get().pk]
     noted = Reorganisation.objects.get()
     assert (noted.blocks, noted.deep) == (depth, False)
 
@@ -96,12 +102,14 @@ def test_a_request_is_undone_and_redone(hub: Hub, alice: Signer, depth: int) -> 
     settle(hub, 4)
     assert hub.available(wallet) == 100
     assert not WithdrawalRequest.objects.exists()
+    assert not told(Event.REQUESTED_WITHDRAWAL)
     request(hub.node, wallet, 20, eon=3)
     bury(hub, depth)
     assert hub.available(wallet) == 100
     settle(hub, 4 - depth)
     assert hub.available(wallet) == 80
     assert WithdrawalRequest.objects.get().amount == 20
+    assert told(Event.REQUESTED_WITHDRAWAL) == [WithdrawalRequest.objects.get().pk]
 
 
 @DEPTHS
@@ -120,7 +128,9 @@ def test_a_payment_is_undone_and_redone(hub: Hub, alice: Signer, depth: int) -> 
     assert not Withdrawal.objects.exists()
     fork(hub, depth)
     assert not Withdrawal.objects.exists()
+    assert not told(Event.CONFIRMED_WITHDRAWAL)
     settle(hub, 8)
+    assert told(Event.CONFIRMED_WITHDRAWAL) == [Withdrawal.objects.get().pk]
     assert hub.node.balance(alice.address) == holdings + 30
     assert Withdrawal.objects.get().amount == 30
     rows = EthereumTransaction.objects.filter(kind="confirmWithdrawal")
@@ -145,7 +155,7 @@ def test_a_checkpoint_is_undone_and_redone(hub: Hub, alice: Signer, depth: int) 
     assert not hub.status.halted
 
 
-@ENDS
+@DEPTHS
 def test_a_challenge_is_undone_and_redone(hub: Hub, depth: int) -> None:
     player = Player.register(hub, signer(2000))
     player.deposit(100)
@@ -163,7 +173,7 @@ def test_a_challenge_is_undone_and_redone(hub: Hub, depth: int) -> None:
     check_won(hub, 4, 1)
 
 
-@ENDS
+@DEPTHS
 def test_an_answer_is_undone_and_redone(hub: Hub, depth: int) -> None:
     """It is won when the answer is as deep as the confirmations, not when it is mined."""
     player = Player.register(hub, signer(2000))
@@ -186,6 +196,36 @@ def test_an_answer_is_undone_and_redone(hub: Hub, depth: int) -> None:
     check_won(hub, 4, 1)
 
 
+@DEPTHS
+def test_a_cancellation_is_undone_and_redone(hub: Hub, depth: int) -> None:
+    """The request was applied; its cancellation is dropped, and made again before the checkpoint counts it."""
+    thief, victim = (Player.register(hub, signer(2000 + number)) for number in range(2))
+    thief.deposit(100)
+    hub.settle()
+    hub.go_to(3, 9)
+    thief.pay(victim, 80, marker=20)
+    request(hub.node, thief.wallet, 90, eon=3)
+    for _ in range(4):
+        hub.node.mine()
+        follower.step()
+    assert hub.available(thief.wallet) == -70
+    beat(hub)  # the cancellation waits at the node
+    bury(hub, depth)
+    assert not WithdrawalRequest.objects.get().slashed
+    fork(hub, depth)
+    assert not WithdrawalRequest.objects.get().slashed
+    assert hub.available(thief.wallet) == -70
+    settle(hub, 6)
+    row = WithdrawalRequest.objects.get()
+    assert (row.slashed, row.slashed_eon_number) == (True, 3)
+    assert [hub.available(player.wallet) for player in (thief, victim)] == [20, 80]
+    hub.go_to(4, 9)
+    assert [hub.available(player.wallet) for player in (thief, victim)] == [20, 80]
+    assert checkpoint(4).state == State.CONFIRMED
+    rows = EthereumTransaction.objects.filter(kind="slashWithdrawal")
+    assert [row.state for row in rows] == [State.CONFIRMED]
+
+
 def test_many_forks_in_a_row(hub: Hub, alice: Signer, bob: Signer) -> None:
     """Each deposit is dropped twice before it stays."""
     wallets = [hub.register(alice), hub.register(bob)]
@@ -204,7 +244,7 @@ def test_many_forks_in_a_row(hub: Hub, alice: Signer, bob: Signer) -> None:
     assert Deposit.objects.count() == 3
 
 
-@ENDS
+@DEPTHS
 def test_what_was_accepted_stays_when_the_head_goes_back_across_an_eon_border(hub: Hub, depth: int) -> None:
     """The first blocks of eon 4 are abandoned after a wallet paid in it."""
     payer, payee = (Player.register(hub, signer(2000 + number)) for number in range(2))

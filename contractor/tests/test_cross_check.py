@@ -1,0 +1,212 @@
+"""A node that leaves events out or invents them is found out by what the contract itself counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from contractor import chain, checkpoints, cross_check, follower
+from contractor.errors import NodeError, NodeRefusedError
+from contractor.interface import EONS_KEPT
+from contractor.models import Accumulator
+from contractor.tests import proxy
+from contractor.tests.challenger import Player
+from contractor.tests.conftest import BLOCKS_PER_EON, Hub, signer
+from contractor.tests.proxy import Proxy
+from contractor.tests.test_disputes import OPEN_ERA, check_won
+from contractor.tests.test_disputes import settle as settle_disputes
+from contractor.tests.test_sender import State, checkpoint
+from contractor.tests.test_withdrawals import beat, deposited, request, settle
+from ledger.models import Challenge, Deposit, RootCommitment, WithdrawalRequest
+from nocust.signatures import Signer
+
+
+@pytest.fixture
+def liar(hub: Hub, settings: Any) -> Iterator[Proxy]:
+    """The hub reads through a node that lies when it is told to."""
+    with Proxy(hub.node.url) as made:
+        settings.HUB_ETHEREUM_NODE_URL = made.url
+        chain.forget()
+        yield made
+        chain.forget()
+
+
+def hide(method: str, parameters: list[Any], answer: Any) -> Any:
+    """All logs but the first of each block are left out."""
+    if method != "eth_getLogs":
+        return answer
+    blocks: dict[str, Any] = {}
+    for log in answer:
+        blocks.setdefault(log["blockHash"], log)
+    return list(blocks.values())
+
+
+def check_accumulators(hub: Hub) -> None:
+    """All five of the contract as of the newest applied block."""
+    contract, status = chain.chain(), hub.status
+    for slot in range(EONS_KEPT):
+        newest = Accumulator.objects.filter(slot=slot).order_by("-block").first()
+        assert newest is not None
+        assert newest.value == contract.accumulator(slot, block=status.confirmed_block), slot
+
+
+def test_the_hub_counts_as_the_contract_does(hub: Hub, alice: Signer, bob: Signer) -> None:
+    """Through more eons than there are hashes: deposits, requests, payments, cancellations."""
+    thief, victim = Player.register(hub, alice), Player.register(hub, bob)
+    thief.deposit(100)
+    settle(hub, 4)
+    for eon in range(2, 9):
+        hub.go_to(eon, 9)
+        victim.deposit(eon)
+        if eon in (3, 4):
+            request(hub.node, victim.wallet, 1, eon=eon)
+        if eon == 5:
+            thief.pay(victim, 80, marker=20)
+            request(hub.node, thief.wallet, 90, eon=eon)
+        settle(hub, 5)
+        check_accumulators(hub)
+    assert WithdrawalRequest.objects.filter(slashed=True).count() == 1
+    assert not hub.status.halted
+    assert Accumulator.objects.count() < 15
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_forks_do_not_confuse_it(hub: Hub, alice: Signer, depth: int) -> None:
+    hub.register(alice)
+    for amount in (1, 2):
+        hub.node.deposit(alice.address, amount)
+        settle(hub, depth)
+        hub.node.reorganise(depth)
+        settle(hub, 1)
+    settle(hub, 4)
+    check_accumulators(hub)
+
+
+def test_a_deposit_that_a_node_left_out_is_taken_in_before_the_checkpoint(
+    hub: Hub, liar: Proxy, alice: Signer, bob: Signer, caplog: pytest.LogCaptureFixture
+) -> None:
+    wallets = [hub.register(alice), hub.register(bob)]
+    hub.settle()
+    liar.fault = hide
+    for wallet in wallets:
+        hub.node.deposit(wallet.address, 50)
+    settle(hub, 5)
+    assert [hub.available(wallet) for wallet in wallets] == [50, 0]
+    liar.fault = None
+    hub.node.mine_to_era(2, 4)
+    settle(hub, 5)
+    assert [hub.available(wallet) for wallet in wallets] == [50, 50]
+    assert Deposit.objects.count() == 2
+    assert checkpoint(2).state in (State.SENT, State.CONFIRMED)
+    check_accumulators(hub)
+    assert "ALARM" not in caplog.text
+    hub.go_to(3, 8)
+    assert [hub.available(wallet) for wallet in wallets] == [50, 50]
+
+
+def test_a_checkpoint_waits_half_an_eon_for_events_that_are_missing(
+    hub: Hub, liar: Proxy, alice: Signer, bob: Signer, caplog: pytest.LogCaptureFixture
+) -> None:
+    wallets = [hub.register(alice), hub.register(bob)]
+    hub.settle()
+    liar.fault = hide
+    for wallet in wallets:
+        hub.node.deposit(wallet.address, 50)
+    settle(hub, 5)
+    hub.node.mine_to_era(2, 4)
+    settle(hub, 3)
+    assert not RootCommitment.objects.filter(eon_number=2).exists()
+    assert "ALARM events differ" in caplog.text
+    hub.node.mine_to_era(2, BLOCKS_PER_EON // 2 + 1)
+    settle(hub, 3)
+    assert RootCommitment.objects.filter(eon_number=2).exists()
+    check_accumulators(hub)  # which it goes on from
+
+
+def test_an_invented_deposit_is_noticed(
+    hub: Hub, liar: Proxy, alice: Signer, caplog: pytest.LogCaptureFixture
+) -> None:
+    wallet = hub.register(alice)
+    hub.settle()
+
+    def double(method: str, parameters: list[Any], answer: Any) -> Any:
+        if method != "eth_getLogs":
+            return answer
+        return [*answer, *({**log, "logIndex": "0x77"} for log in answer if log["logIndex"] == "0x0")]
+
+    liar.fault = double
+    hub.node.deposit(alice.address, 50)
+    settle(hub, 5)
+    assert hub.available(wallet) == 100
+    liar.fault = None
+    hub.node.mine_to_era(2, 4)
+    settle(hub, 2)
+    assert "ALARM events differ" in caplog.text
+    assert not RootCommitment.objects.filter(eon_number=2).exists()
+
+
+def test_a_challenge_that_a_node_left_out_is_won(
+    hub: Hub, liar: Proxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = [Player.register(hub, signer(2000 + number)) for number in range(2)]
+    for player in made:
+        player.deposit(100)
+    hub.settle()
+    hub.go_to(4, OPEN_ERA)
+    for player in made:
+        player.challenge_state(3, mine=False)
+    hub.node.mine()
+    hub.node.mine(2)
+    hub.beat()
+    liar.fault = hide
+    hub.node.mine()
+    hub.beat()
+    assert Challenge.objects.count() == 1
+    assert "ALARM challenge unseen" in caplog.text
+    liar.fault = None
+    settle_disputes(hub, 6)
+    assert Challenge.objects.count() == 2
+    check_won(hub, 4, 2)
+
+
+def test_a_node_without_old_states_holds_up_nothing(
+    hub: Hub, alice: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deposited(hub, alice, 50)
+
+    def missing(*_: Any, **__: Any) -> bytes:
+        raise NodeRefusedError("missing trie node")
+
+    monkeypatch.setattr(type(chain.chain()), "accumulator", missing)
+    assert cross_check.events_agree(chain.chain(), hub.status, 1)
+    monkeypatch.undo()
+    hub.node.mine_to_era(2, 4)
+    beat(hub)
+    assert RootCommitment.objects.filter(eon_number=2).exists()
+
+
+def test_a_ledger_that_did_not_count_from_the_start_checks_nothing(hub: Hub, alice: Signer) -> None:
+    Accumulator.objects.all().delete()
+    deposited(hub, alice, 50)
+    assert not Accumulator.objects.exists()
+    hub.node.mine_to_era(2, 4)
+    follower.step()
+    assert checkpoints.create_due_checkpoint() == 1
+
+
+def test_a_node_that_is_down_holds_a_checkpoint_up_for_half_an_eon(
+    hub: Hub, liar: Proxy, alice: Signer
+) -> None:
+    deposited(hub, alice, 50)
+    hub.node.mine_to_era(2, 4)
+    follower.step()
+    liar.fault = proxy.only("eth_call", proxy.broken)
+    with pytest.raises(NodeError):
+        checkpoints.create_due_checkpoint()
+    liar.fault = None
+    hub.node.mine_to_era(2, BLOCKS_PER_EON // 2 + 1)
+    follower.step()
+    liar.fault = proxy.only("eth_call", proxy.broken)
+    assert checkpoints.create_due_checkpoint() == 1
