@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from ledger import directory
+from swapper.selectors import open_pairs
 from tos import services as terms_of_service
 
 
@@ -14,7 +15,9 @@ from tos import services as terms_of_service
 def _forget() -> Iterator[None]:
     """What a process remembers of the database, which tests undo."""
     directory.clear()
+    open_pairs.clear()
     terms_of_service.clear()
     yield
     directory.clear()
+    open_pairs.clear()
     terms_of_service.clear()

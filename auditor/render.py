@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from ledger.engine import Owner
+from ledger.engine import Order, Owner, SignedState, Transferred
 from ledger.models import (
     ActiveState,
     ChainStatus,
@@ -49,6 +49,10 @@ def seconds(time: datetime) -> int:
 
 def _hashes(hashes: Iterable[bytes]) -> list[str]:
     return ["0x" + node.hex() for node in hashes]
+
+
+def _amount(amount: int | None) -> str | None:
+    return None if amount is None else str(amount)
 
 
 def _amounts(amounts: Iterable[int]) -> list[str]:
@@ -119,10 +123,25 @@ def concise_active_state(row: ActiveState) -> Object:
     }
 
 
-def _signatures(wallet: bytes, operator: bytes, spendings: int, gains: int) -> Object:
+def state_or_none(row: ActiveState | None) -> Object | None:
+    """A state that a transaction need not have."""
+    return None if row is None else active_state(row)
+
+
+def state_of(state: SignedState | Transferred, operator_signature: bytes | None) -> Object:
+    """A state just signed, without reading it again."""
+    return {
+        **_signatures(state.signature, operator_signature, state.spent, state.gained),
+        "tx_set_hash": state.tx_set_hash.hex(),
+        "tx_set_proof": _hashes(state.tx_set_proof),
+        "tx_set_index": state.tx_set_index,
+    }
+
+
+def _signatures(wallet: bytes, operator: bytes | None, spendings: int, gains: int) -> Object:
     return {
         "wallet_signature": wallet.hex(),
-        "operator_signature": operator.hex(),
+        "operator_signature": None if operator is None else operator.hex(),
         "updated_spendings": str(spendings),
         "updated_gains": str(gains),
     }
@@ -171,7 +190,7 @@ def _receipt(
         "sender_active_state": state,
         "recipient": recipient,
         "nonce": str(nonce),
-        "position": None if position is None else str(position),
+        "position": _amount(position),
         "tx_id": str(tx_id),
     }
 
@@ -195,27 +214,22 @@ def transfer_receipt(row: Transfer) -> Object:
 def receipt_of(stored: StoredTransfer) -> Object:
     """The receipt of a transfer just written, without reading it again."""
     event = stored.event
-    state = {
-        **_signatures(event.signature, stored.operator_signature, event.spent, event.gained),
-        "tx_set_hash": event.tx_set_hash.hex(),
-        "tx_set_proof": _hashes(event.tx_set_proof),
-        "tx_set_index": event.tx_set_index,
-    }
     return _receipt(
         row_id=stored.id,
-        sender=_owner_ref(event.sender),
-        recipient=_owner_ref(event.recipient),
+        sender=owner_ref(event.sender),
+        recipient=owner_ref(event.recipient),
         amount=event.amount,
         time=stored.time,
         eon=event.eon,
-        state=state,
+        state=state_of(event, stored.operator_signature),
         nonce=event.nonce,
         position=event.position,
         tx_id=stored.tx_id,
     )
 
 
-def _owner_ref(owner: Owner) -> Object:
+def owner_ref(owner: Owner) -> Object:
+    """A wallet as the engine knows it, §4.3."""
     return _reference(owner.address, owner.token, owner.trail)
 
 
@@ -232,26 +246,27 @@ def delivery_proof(found: Delivery, viewer: int | None = None) -> Object:
 
 def transaction(row: Transfer, delivery: Delivery | None = None, viewer: int | None = None) -> Object:
     """A transaction in full, §4.7. What only swaps have is null."""
+    freezing = row.swap_freezing_signature
     return {
         "id": row.pk,
         "tx_id": str(row.tx_id),
         "amount": str(row.amount),
-        "amount_swapped": None,
+        "amount_swapped": _amount(row.amount_swapped),
         "wallet": wallet_ref(row.wallet),
         "recipient": wallet_ref(row.recipient),
         "nonce": str(row.nonce),
         "passive": row.passive,
-        "position": None if row.position is None else str(row.position),
+        "position": _amount(row.position),
         "sender_active_state": active_state(row.sender_active_state),
-        "recipient_active_state": None,
-        "recipient_fulfillment_active_state": None,
-        "recipient_finalization_active_state": None,
-        "swap_freezing_signature": None,
-        "sender_cancellation_active_state": None,
+        "recipient_active_state": state_or_none(row.recipient_active_state),
+        "recipient_fulfillment_active_state": state_or_none(row.recipient_fulfillment_active_state),
+        "recipient_finalization_active_state": state_or_none(row.recipient_finalization_active_state),
+        "swap_freezing_signature": None if freezing is None else freezing.hex(),
+        "sender_cancellation_active_state": state_or_none(row.sender_cancellation_active_state),
         "sender_finalization_active_state": None,
-        "recipient_cancellation_active_state": None,
-        "sender_starting_balance": None,
-        "recipient_starting_balance": None,
+        "recipient_cancellation_active_state": state_or_none(row.recipient_cancellation_active_state),
+        "sender_starting_balance": _amount(row.sender_starting_balance),
+        "recipient_starting_balance": _amount(row.recipient_starting_balance),
         "delivery_proof": None if delivery is None else delivery_proof(delivery, viewer),
         "eon_number": row.eon_number,
         "processed": row.processed,
@@ -260,9 +275,17 @@ def transaction(row: Transfer, delivery: Delivery | None = None, viewer: int | N
         "cancelled": row.cancelled,
         "appended": row.appended,
         "swap": row.swap,
-        "sell_order": True,
-        "matched_amounts": None,
+        "sell_order": row.sell_order,
+        "matched_amounts": matched_amounts(row) if row.swap else None,
         "time": seconds(row.time),
+    }
+
+
+def matched_amounts(row: Transfer | Order) -> Object:
+    """How far an order was filled by the end of the row's eon, §4.11."""
+    return {
+        "matched_in": str((row.prior_in or 0) + (row.matched_in or 0)),
+        "matched_out": str((row.prior_out or 0) + (row.matched_out or 0)),
     }
 
 
@@ -282,7 +305,7 @@ def concise_transaction(row: Transfer) -> Object:
         "voided": row.voided,
         "nonce": str(row.nonce),
         "amount": str(row.amount),
-        "amount_swapped": None,
+        "amount_swapped": _amount(row.amount_swapped),
     }
 
 

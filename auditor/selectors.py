@@ -10,7 +10,7 @@ from typing import TypeVar
 from django.db.models import Q, QuerySet
 
 from ledger.deliveries import Delivery, deliveries
-from ledger.models import Deposit, Token, Transfer, Wallet, Withdrawal, WithdrawalRequest
+from ledger.models import ActiveState, Deposit, Token, Transfer, Wallet, Withdrawal, WithdrawalRequest
 from ledger.proofs import Proof, proofs
 
 MAX_NUMBER = 2**62
@@ -59,9 +59,37 @@ def listed_transfers() -> QuerySet[Transfer]:
     return Transfer.objects.select_related("wallet__token", "recipient__token")
 
 
+ORDER_STATES = (
+    "recipient_active_state",
+    "recipient_fulfillment_active_state",
+    "recipient_finalization_active_state",
+    "sender_cancellation_active_state",
+    "recipient_cancellation_active_state",
+)
+"""The states that only orders have."""
+
+
+def orders(*states: str) -> QuerySet[Transfer]:
+    """Orders with their wallets and the named of their states."""
+    return Transfer.objects.filter(swap=True).select_related("wallet__token", "recipient__token", *states)
+
+
+def add_order_states(rows: Sequence[Transfer]) -> None:
+    """Read the states of the orders among the rows along, all at once: most rows are transfers, which have none."""
+    swaps = [row for row in rows if row.swap]
+    ids = {getattr(row, f"{name}_id") for row in swaps for name in ORDER_STATES} - {None}
+    states = ActiveState.objects.in_bulk(ids) if ids else {}
+    for row in swaps:
+        for name in ORDER_STATES:
+            setattr(row, name, states.get(getattr(row, f"{name}_id")))
+
+
 def transfer(row_id: int) -> Transfer | None:
-    """The transfer with this row id, or None."""
-    return full_transfers().filter(pk=min(row_id, MAX_NUMBER)).first()
+    """The transfer or the row of an order with this id, or None."""
+    row = full_transfers().filter(pk=min(row_id, MAX_NUMBER)).first()
+    if row is not None:
+        add_order_states([row])
+    return row
 
 
 def wallet_history(wallet: Wallet, eon: int, first_transfer: int = 0) -> WalletHistory:
@@ -106,10 +134,12 @@ def _add_transfers(histories: dict[int, WalletHistory], eon: int, first: int) ->
         .filter(
             Q(wallet__in=ids) | Q(recipient__in=ids),
             eon_number=eon,
+            appended=True,  # an order's rows of eons that it did not reach are in no set
             pk__gte=max(-MAX_NUMBER, min(first, MAX_NUMBER)),
         )
         .order_by("id")
     )
+    add_order_states(rows)
     proven = deliveries(rows)
     sides: dict[int, list[Transfer]] = defaultdict(list)
     for row in rows:

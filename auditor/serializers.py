@@ -179,6 +179,79 @@ class TransferReceiptSerializer(Fields):
         ref_name = "TransferReceipt"
 
 
+class MatchedAmountsSerializer(Fields):
+    """How far an order was filled by the end of an eon, those before it included."""
+
+    matched_in = AmountText(help_text="received")
+    matched_out = AmountText(help_text="given")
+
+    class Meta:
+        ref_name = "MatchedAmounts"
+
+
+class SwapReceiptSerializer(Fields):
+    """What is told of an order when it is placed, goes on in a new eon, or is matched."""
+
+    id = serializers.IntegerField(help_text="the order's row of the eon")
+    wallet = WalletRefSerializer()
+    amount = AmountText()
+    time = serializers.IntegerField(help_text="UNIX seconds")
+    eon_number = serializers.IntegerField()
+    complete = serializers.BooleanField()
+    sender_active_state = ActiveStateSerializer()
+    recipient = WalletRefSerializer()
+    recipient_active_state = ActiveStateSerializer()
+    recipient_fulfillment_active_state = ActiveStateSerializer(
+        help_text="countersigned when the order is filled in its first eon"
+    )
+    nonce = AmountText(help_text="256-bit integer")
+    amount_swapped = AmountText()
+    tx_id = serializers.UUIDField(help_text="the same in all its eons")
+    matched_amounts = MatchedAmountsSerializer()
+    sell_order = serializers.BooleanField()
+
+    class Meta:
+        ref_name = "SwapReceipt"
+
+
+class EndedOrderSerializer(Fields):
+    """An order that was frozen, cancelled or finalised."""
+
+    id = serializers.IntegerField(help_text="the order's row of the eon")
+    tx_id = serializers.UUIDField()
+
+    class Meta:
+        ref_name = "EndedOrder"
+
+
+class SwapFreezeSerializer(EndedOrderSerializer):
+    """A frozen order."""
+
+    matched_amounts = MatchedAmountsSerializer()
+
+    class Meta:
+        ref_name = "SwapFreeze"
+
+
+class SwapCancellationSerializer(EndedOrderSerializer):
+    """A cancelled order."""
+
+    sender_cancellation_active_state = ActiveStateSerializer()
+    recipient_cancellation_active_state = ActiveStateSerializer()
+
+    class Meta:
+        ref_name = "SwapCancellation"
+
+
+class SwapFinalizationSerializer(EndedOrderSerializer):
+    """A finalised order."""
+
+    recipient_finalization_active_state = ActiveStateSerializer()
+
+    class Meta:
+        ref_name = "SwapFinalization"
+
+
 class DeliveryProofSerializer(Fields):
     """Proof that a transfer is in what its recipient received."""
 
@@ -191,16 +264,6 @@ class DeliveryProofSerializer(Fields):
 
     class Meta:
         ref_name = "DeliveryProof"
-
-
-class MatchedAmountsSerializer(Fields):
-    """How far an order is filled."""
-
-    matched_in = AmountText()
-    matched_out = AmountText()
-
-    class Meta:
-        ref_name = "MatchedAmounts"
 
 
 class TransactionSerializer(Fields):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from django.http import HttpRequest
@@ -15,6 +15,9 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler as default_handler
 
 from operator_api.error_codes import ErrorCode
+
+if TYPE_CHECKING:
+    from ledger.engine import Refusal
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +57,17 @@ def refuse(code: ErrorCode | str, message: str = "") -> ValidationError:
 def object_error(code: ErrorCode, message: str = "") -> serializers.ValidationError:
     """The error of a check across fields, to be raised in a serializer's `validate`."""
     return serializers.ValidationError(message or code.value, code=code.code)
+
+
+def refusal_error(refusal: Refusal) -> ValidationError:
+    """The error of a refused command. `unique` is a check across fields, as clients know it."""
+    if refusal.code == "unique":
+        error = refuse(refusal.code, refusal.message)
+        error.detail = {"non_field_errors": error.detail}
+        return error
+    if refusal.code in ErrorCode.__members__ and not refusal.message:
+        return refuse(ErrorCode[refusal.code])
+    return refuse(refusal.code, refusal.message)
 
 
 class ServiceUnavailable(APIException):

@@ -8,6 +8,7 @@ from celery.schedules import crontab
 
 from nocust.addresses import parse_address
 from nocust.signatures import private_key_address
+from nocust.swaps import MAX_ORDER_EONS
 from operator_api.environment import Environment, database_from_url
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -52,6 +53,7 @@ INSTALLED_APPS = [
     "ledger",
     "admission",
     "transactor",
+    "swapper",
     "leveller",
     "tos",
     "contractor",
@@ -261,6 +263,10 @@ SLA_RECIPIENT_ADDRESS = environment.read("SLA_RECIPIENT_ADDRESS", HUB_OWNER_ACCO
 SLA_THRESHOLD = environment.integer("SLA_THRESHOLD", 100)  # entries of a wallet's transaction set an eon
 SLA_PRICE = environment.integer("SLA_PRICE", 10**18)  # smallest unit of the token
 SLA_DURATION_DAYS = environment.integer("SLA_DURATION_DAYS", 30, minimum=1)
+SWAPS_ENABLED = environment.boolean("SWAPS_ENABLED", True)
+SWAPS_PERSISTENCE_LIMIT = environment.integer("SWAPS_PERSISTENCE_LIMIT", 20, minimum=1)  # eons of an order
+if SWAPS_PERSISTENCE_LIMIT > MAX_ORDER_EONS:
+    environment.problems.append(f"SWAPS_PERSISTENCE_LIMIT: must be at most {MAX_ORDER_EONS}")
 TOS_PRIVACY_POLICY_DIGEST = environment.text(
     "TOS_PRIVACY_POLICY_DIGEST", "33F8560BDE33D87B0DB60633AF2E0481CE0B7952080673F331FA58D7D1C99A9D"
 )

@@ -9,6 +9,7 @@ urlpatterns = [
     path("", include("auditor.urls")),
     path("", include("analytics.urls")),
     path("", include("transactor.urls")),
+    path("", include("swapper.urls")),
     path("", include("leveller.urls")),
     path("", include("tos.urls")),
     path("swagger/", schema_view.with_ui("swagger", cache_timeout=0), name="swagger"),
