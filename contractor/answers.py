@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from contractor.interface import ChallengeEntry, ChallengeKind, Contract
+from contractor.interface import ChallengeEntry, ChallengeKind, Contract, SwapAnswer
 from ledger.deliveries import deliveries
 from ledger.models import Challenge, Transfer, Wallet
 from ledger.proofs import Proof, proofs
+from ledger.transaction_sets import ContradictorySetError, set_of_state
 from nocust.leaves import OPEN_POSITION, transfer_tag
+from nocust.merkle import MerkleTree
+from nocust.messages import conduit
 
 
 class UnanswerableError(Exception):
@@ -21,7 +24,9 @@ def answer(contract: Contract, challenge: Challenge, entry: ChallengeEntry) -> b
         return contract.answer_state_update(_proof(challenge, entry, eon))
     if entry.kind == ChallengeKind.DELIVERY:
         return _delivery(contract, challenge, entry)
-    raise UnanswerableError("challenges about swaps are not answerable yet")
+    if entry.kind == ChallengeKind.SWAP:
+        return _swap(contract, challenge, entry)
+    raise UnanswerableError("nothing is challenged")
 
 
 def _wallet(token: bytes, address: bytes) -> Wallet:
@@ -32,7 +37,10 @@ def _wallet(token: bytes, address: bytes) -> Wallet:
 
 
 def _proof(challenge: Challenge, entry: ChallengeEntry, eon: int) -> Proof:
-    wallet = _wallet(challenge.token, challenge.recipient)
+    return _proof_of(_wallet(challenge.token, challenge.recipient), entry, eon)
+
+
+def _proof_of(wallet: Wallet, entry: ChallengeEntry, eon: int) -> Proof:
     if wallet.trail_identifier != entry.trail:
         raise UnanswerableError(
             f"the challenge names trail {entry.trail}, the wallet has {wallet.trail_identifier}"
@@ -72,4 +80,46 @@ def _transfer(challenge: Challenge, entry: ChallengeEntry) -> Transfer:
             return Transfer.objects.select_related("wallet").get(pk=key)
     raise UnanswerableError(
         f"no transfer of {entry.amount} in eon {entry.initial_eon} has the challenged tag {entry.tag:#x}"
+    )
+
+
+def _swap(contract: Contract, challenge: Challenge, entry: ChallengeEntry) -> bytes:
+    """The order's entry in the set of its credit wallet: with the start balance that the price is reckoned from, or
+    marked as complete or cancelled."""
+    order = _order(challenge, entry)
+    proof = _proof_of(order.recipient, entry, entry.initial_eon + 1)
+    state = proof.allotment.active_state
+    if state is None:
+        raise UnanswerableError(f"checkpoint {entry.initial_eon + 1} has no state of order {order.tx_id}")
+    state.wallet = order.recipient
+    try:
+        entries = set_of_state(state)
+    except ContradictorySetError as error:
+        raise UnanswerableError(str(error)) from error
+    index = next((place for place, found in enumerate(entries) if found.row.pk == order.pk), None)
+    if index is None:
+        raise UnanswerableError(f"order {order.tx_id} is not in the set of its credit wallet")
+    start = entries[index].start
+    assert start is not None
+    path = MerkleTree([found.leaf for found in entries]).proof(index)
+    return contract.answer_swap(order, proof, SwapAnswer(index, path, start))
+
+
+def _order(challenge: Challenge, entry: ChallengeEntry) -> Transfer:
+    """The row, in the challenged eon, of the order that the issuer challenges."""
+    candidates = Transfer.objects.filter(
+        swap=True,
+        appended=True,
+        eon_number=entry.initial_eon,
+        wallet__address=challenge.recipient,
+        nonce=entry.nonce,
+        amount=entry.sell,
+        amount_swapped=entry.buy,
+    ).select_related("wallet__token", "recipient__token")
+    for row in candidates:
+        if conduit(row.wallet.token.address, row.recipient.token.address) == challenge.token:
+            return row
+    raise UnanswerableError(
+        f"0x{challenge.recipient.hex()} had no order {entry.nonce} of {entry.sell} for {entry.buy} in eon"
+        f" {entry.initial_eon}"
     )

@@ -15,6 +15,7 @@ from django.db import transaction
 
 from contractor.alarms import raise_alarm
 from contractor.chain import chain
+from contractor.conduits import subject
 from contractor.errors import ChainError
 from contractor.interface import ChallengeEntry, ChallengeKind, Contract
 from contractor.models import ContractParameters, EthereumTransaction
@@ -54,11 +55,9 @@ def answers(challenge: Challenge) -> list[EthereumTransaction]:
 
 def describe(challenge: Challenge) -> str:
     """A challenge in words for the operator."""
-    token, sender, recipient = (
-        to_checksum(address) for address in (challenge.token, challenge.sender, challenge.recipient)
-    )
+    sender, recipient = to_checksum(challenge.sender), to_checksum(challenge.recipient)
     parties = sender if sender == recipient else f"{sender} to {recipient}"
-    return f"challenge {challenge.pk} (block {challenge.block}, {parties} in {token})"
+    return f"challenge {challenge.pk} (block {challenge.block}, {parties} in {subject(challenge.token)})"
 
 
 def _look_after(contract: Contract, parameters: ContractParameters, row: Challenge, head: int) -> bool:
@@ -89,9 +88,6 @@ def _settle_or_answer(contract: Contract, row: Challenge, head: int) -> bool:
         row.rebuted = True
         row.save(update_fields=["rebuted"])
         logger.info("%s is won", describe(row))
-        return False
-    if entry.kind == ChallengeKind.SWAP:
-        raise_alarm("challenge unanswerable", f"{describe(row)}: about a swap, which is not answerable yet")
         return False
     if answering or head >= row.deadline or _entry(contract, row, None) is None:
         return False

@@ -16,6 +16,7 @@ from typing import Any
 
 from contractor import events
 from contractor.alarms import raise_alarm
+from contractor.conduits import subject
 from contractor.events import ContractEvent, Place
 from contractor.models import ContractParameters, EthereumTransactionAttempt
 from ledger import engine, store
@@ -315,7 +316,8 @@ def _submissions(batch: Batch, group: Sequence[events.CheckpointSubmission]) -> 
 
 
 def _challenges(batch: Batch, group: Sequence[events.ChallengeIssued]) -> None:
-    """The row's eon is that of the event; the challenge is about the state of the eon before."""
+    """The row's eon is that of the event; the challenge is about the state of the eon before. Its token is one, or
+    a pair's conduit: whatever it is, the contract's record is to be answered."""
     Challenge.objects.bulk_create(
         Challenge(
             **_columns(event.place),
@@ -331,7 +333,7 @@ def _challenges(batch: Batch, group: Sequence[events.ChallengeIssued]) -> None:
     for event in group:
         raise_alarm(
             "challenge",
-            f"{to_checksum(event.sender)} and {to_checksum(event.recipient)} in {to_checksum(event.token)}, issued"
+            f"{to_checksum(event.sender)} and {to_checksum(event.recipient)} in {subject(event.token)}, issued"
             f" in block {event.place.block}, to be answered by block"
             f" {batch.parameters.last_answer_block(event.place.block)}",
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -64,7 +64,8 @@ class ChallengeKind(IntEnum):
 @dataclass(frozen=True, slots=True)
 class ChallengeEntry:
     """A challenge as the contract records it: the block it was opened in, the eon it is about, and the trail of
-    the wallet whose leaf answers it. A delivery has the transfer's amount and tag, the others have 0 there."""
+    the wallet whose leaf answers it. A delivery has the transfer's amount and tag, an order what it sells, what it
+    buys for that and its nonce; the others have 0 there."""
 
     kind: ChallengeKind
     open_block: int
@@ -72,6 +73,18 @@ class ChallengeEntry:
     amount: int
     tag: int
     trail: int
+    sell: int = 0
+    buy: int = 0
+    nonce: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SwapAnswer:
+    """An order in its credit wallet's set: its place, its path, and the start balance in its leaf."""
+
+    index: int
+    path: Sequence[bytes]
+    start: int
 
 
 def _token_holder_amount(kind: Callable[..., ContractEvent]) -> Callable[[Place, Arguments], ContractEvent]:
@@ -191,12 +204,14 @@ class Contract:
     ) -> ChallengeEntry:
         """The record of challenges that the sender, or else the recipient, opens; at the head or at `block`."""
         parties = (to_checksum(token), to_checksum(sender), to_checksum(recipient))
-        kind, opened, eon, _, _, _, amount, tag, trail = self._view(
+        kind, opened, eon, _, sell, buy, amount, number, trail = self._view(
             "getChallengeOf", *parties, by_sender, block=block
         )
-        if kind != ChallengeKind.DELIVERY:
-            amount = tag = 0
-        return ChallengeEntry(ChallengeKind(kind), opened, eon, amount, tag, trail)
+        if kind == ChallengeKind.DELIVERY:
+            return ChallengeEntry(ChallengeKind.DELIVERY, opened, eon, amount, number, trail)
+        if kind == ChallengeKind.SWAP:
+            return ChallengeEntry(ChallengeKind.SWAP, opened, eon, 0, 0, trail, sell, buy, number)
+        return ChallengeEntry(ChallengeKind(kind), opened, eon, 0, 0, trail)
 
     # ---- calls -----------------------------------------------------------------------------------------------
 
@@ -288,6 +303,31 @@ class Contract:
             ],
             [active_state_checksum(self.address, proof), allotment.passive_checksum or ZERO_HASH],
             [*delivery.path.hashes, *(u256(value) for value in delivery.path.values)],
+        )
+
+    def answer_swap(self, order: Transfer, proof: Proof, answer: SwapAnswer) -> bytes:
+        """The leaf of the order's credit wallet in the checkpoint after the challenged eon, and the order's entry
+        in the set of the state that it commits to."""
+        allotment = proof.allotment
+        state = allotment.active_state
+        assert state is not None
+        allotment_chain, membership_chain, values = _chains(proof)
+        return self._data(
+            "answerSwapChallengeWithProofOfExclusiveBalanceAllotment",
+            [to_checksum(row.token.address) for row in (order.wallet, order.recipient)],
+            to_checksum(order.wallet.address),
+            answer.index,
+            allotment_chain,
+            membership_chain,
+            list(answer.path),
+            values,
+            [
+                [allotment.left, allotment.right],
+                [state.updated_spendings, state.updated_gains],
+                [allotment.passive_amount, allotment.passive_marker],
+            ],
+            answer.start,
+            [state.tx_set_hash, allotment.passive_checksum or ZERO_HASH, ZERO_HASH],
         )
 
     # ---- events ----------------------------------------------------------------------------------------------

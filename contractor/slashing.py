@@ -3,7 +3,8 @@
 The contract pays requests against allotments that do not know the newest transfers, so an owner can spend and
 withdraw the same money. With each transfer it signed a balance marker, what it leaves itself; the contract cancels
 requests that exceed a marker. It cancels those of the eon before only until the latest eon's checkpoint, which
-counts on them, is submitted; then they stand.
+counts on them, is submitted; then they stand. What an order still has to give is spoken for as well: with it the
+owner signed markers of nothing, and it is matched on the strength of them.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from ledger.models import (
     Wallet,
     WithdrawalRequest,
 )
+from ledger.sql import fetch
 from nocust.addresses import to_checksum
 
 PATIENCE = 3
@@ -39,8 +41,8 @@ State = EthereumTransaction.State
 
 @dataclass(frozen=True, slots=True)
 class Overdraft:
-    """A wallet below zero: by how much, the oldest eon whose requests have to be cancelled, and the marker that
-    lets the contract do so; or why it cannot."""
+    """A wallet below zero, or below what its order still has to give: by how much, the oldest eon whose requests
+    have to be cancelled, and the marker that lets the contract do so; or why it cannot."""
 
     wallet: Wallet
     missing: int
@@ -76,7 +78,8 @@ def overdraft(wallet: Wallet, eon: int) -> Overdraft | None:
 
 
 def overdrafts(eon: int) -> list[Overdraft]:
-    """The wallets with requests of the eon or the one before that stand below zero in an eon that is not closed."""
+    """The wallets with requests of the eon or the one before that stand below zero, or below what an order still
+    has to give, in an eon that is not closed."""
     requests: dict[int, list[WithdrawalRequest]] = defaultdict(list)
     standing = WithdrawalRequest.objects.filter(
         slashed=False, withdrawal__isnull=True, wallet__isnull=False, eon_number__in=[eon - 1, eon]
@@ -89,16 +92,37 @@ def overdrafts(eon: int) -> list[Overdraft]:
     closed = RootCommitment.objects.filter(eon_number=eon).exists()
     wallets = Wallet.objects.filter(pk__in=list(requests)).select_related("token").order_by("id")
     accounts = load_accounts({row.pk: owner_of(row) for row in wallets}, [eon - 1, eon])
+    promised = promised_to_orders(list(requests), eon)
     found = []
     for wallet in wallets:
-        before, now = (accounts[wallet.pk, number].available for number in (eon - 1, eon))
+        promise = promised.get(wallet.pk, 0)
+        before, now = (accounts[wallet.pk, number].available - promise for number in (eon - 1, eon))
         made = requests[wallet.pk]
         without_newest = now + sum(request.amount for request in made if request.eon_number == eon)
         if not closed and min(before, without_newest) < 0:
-            found.append(_case(wallet, -min(before, now), eon - 1, eon, made))
+            case = _case(wallet, -min(before, now), eon - 1, eon, made)
         elif now < 0:
-            found.append(_case(wallet, -now, eon, eon, made))
+            case = _case(wallet, -now, eon, eon, made)
+        else:
+            continue
+        # Where only an order comes short and the contract cancels nothing, the order is not matched any more.
+        if case.marker is not None or case.missing > promise:
+            found.append(case)
     return found
+
+
+PROMISED = """
+    SELECT t.wallet_id, t.amount - t.prior_out - t.matched_out FROM ledger_transfer t
+    WHERE t.swap AND t.appended AND NOT (t.processed OR t.complete OR t.cancelled) AND t.wallet_id = ANY(%s)
+        AND (t.eon_number = %s OR t.eon_number = %s AND EXISTS (SELECT 1 FROM ledger_transfer l
+            WHERE l.tx_id = t.tx_id AND l.eon_number = t.eon_number + 1 AND NOT l.processed))
+"""
+
+
+def promised_to_orders(wallets: Sequence[int], eon: int) -> dict[int, int]:
+    """By wallet id, what orders on the market have still to give while the chain is in `eon`: those in force in it,
+    or in the eon before, which is not closed then, and signed for this one. A frozen order gives nothing more."""
+    return {wallet: int(rest) for wallet, rest in fetch(PROMISED, [list(wallets), eon, eon - 1])}
 
 
 def _case(
