@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from threading import Event
+
 from celery import shared_task
+from celery.signals import worker_shutting_down
 
 from heartbeat import beat
 
 RELAY_SECONDS = 5.0
 """How long one run of the audit task delivers before it makes room for the worker's other tasks, and for its end: a
 worker that is told to stop finishes its task."""
+
+MATCHING_SECONDS = 3600.0
+"""How long one run of the matching lasts. It has a thread of its worker for itself and ends with its worker: orders
+would wait between two short runs."""
+
+_ending = Event()
+
+
+@worker_shutting_down.connect
+def _end(**_: object) -> None:
+    """A worker that is told to stop finishes its tasks."""
+    _ending.set()
 
 
 @shared_task
@@ -40,14 +55,32 @@ def heartbeat_verifier() -> int:
 def heartbeat_accounting() -> int:
     """Make the checkpoint as soon as it is due, and have overdrawn withdrawals cancelled. Items made."""
     from contractor import checkpoints, slashing
+    from heartbeat import watch
 
     return beat.run(
         "accounting",
         {
             "make checkpoints": checkpoints.create_due_checkpoint,
             "cancel withdrawals": slashing.slash_overdrawn,
+            "compare order books": watch.compare_books,
         },
     )
+
+
+@shared_task
+def heartbeat_matching() -> int:
+    """Match orders as they arrive. Orders that arrived."""
+    from swapper import exchange_worker
+
+    return beat.run("matching", {"match orders": lambda: exchange_worker.run(MATCHING_SECONDS, _ending)})
+
+
+@shared_task
+def heartbeat_orders() -> int:
+    """Verify the signatures of orders' later eons. Rows looked at."""
+    from ledger.verification import verify_orders
+
+    return beat.run("orders", {"verify later signatures": verify_orders})
 
 
 @shared_task
@@ -56,6 +89,14 @@ def heartbeat_audit() -> int:
     from synchronizer import relay
 
     return beat.run("audit", {"tell subscribers": lambda: relay.run(seconds=RELAY_SECONDS)})
+
+
+@shared_task
+def heartbeat_watch() -> int:
+    """Watch the hub and tell the operator of alarms. Alarms that changed, and notices sent."""
+    from heartbeat import delivery, watch
+
+    return beat.run(watch.WATCH, {"tell the operator": delivery.run} | watch.parts())
 
 
 @shared_task

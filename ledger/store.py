@@ -56,6 +56,9 @@ class StoredTransfer:
     event: Transferred
 
 
+ORDERS_CHANNEL = "orders"
+"""PostgreSQL's channel on which new orders wake the matching when they are committed."""
+
 STATUS_COLUMNS = [field.attname for field in ChainStatus._meta.concrete_fields]
 
 Outcome = StoredTransfer | StoredOrder | Moved | Refusal
@@ -242,6 +245,8 @@ def _write(events: Sequence[Event | Refusal], changed: dict[Key, engine.Account]
         [(told.value, row, now) for told, row in writer.told],
     )
     notify_outbox()
+    if placed:
+        fetch("SELECT pg_notify(%s, '')", [ORDERS_CHANNEL])
     outcomes: list[Outcome] = []
     for event in events:
         outcome = stored.get(id(event), event)

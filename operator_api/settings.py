@@ -135,12 +135,19 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600, "socket_keepalive
 CELERY_BEAT_SCHEDULE_FILENAME = environment.text("HUB_BEAT_SCHEDULE_FILE", "/tmp/nocust-hub-beat")  # noqa: S108
 _HEARTBEAT = 1.0  # seconds
 CELERY_BEAT_SCHEDULE = {
-    f"heartbeat_{queue}": {
-        "task": f"heartbeat.tasks.heartbeat_{queue}",
+    f"heartbeat_{name}": {
+        "task": f"heartbeat.tasks.heartbeat_{name}",
         "schedule": _HEARTBEAT,
         "options": {"queue": queue, "expires": 5 * _HEARTBEAT},
     }
-    for queue in ("chain", "verifier", "accounting", "audit")
+    for name, queue in {
+        "chain": "chain",
+        "verifier": "verifier",
+        "orders": "verifier",
+        "accounting": "accounting",
+        "matching": "accounting",
+        "audit": "audit",
+    }.items()
 } | {
     "update_terms_of_service": {
         "task": "heartbeat.tasks.update_terms_of_service",
