@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from threading import Event
 
 from celery import shared_task
@@ -13,9 +14,9 @@ RELAY_SECONDS = 5.0
 """How long one run of the audit task delivers before it makes room for the worker's other tasks, and for its end: a
 worker that is told to stop finishes its task."""
 
-MATCHING_SECONDS = 3600.0
-"""How long one run of the matching lasts. It has a thread of its worker for itself and ends with its worker: orders
-would wait between two short runs."""
+MATCHING_SECONDS = 5.0
+"""How long one run of the matching lasts. The next one follows at once, or orders would wait until it is due: the task
+has a thread of its worker for itself, and ends with the worker."""
 
 _ending = Event()
 
@@ -72,7 +73,15 @@ def heartbeat_matching() -> int:
     """Match orders as they arrive. Orders that arrived."""
     from swapper import exchange_worker
 
-    return beat.run("matching", {"match orders": lambda: exchange_worker.run(MATCHING_SECONDS, _ending)})
+    arrived, lasted = 0, True
+    while lasted and not _ending.is_set():
+        began = time.monotonic()
+        arrived += beat.run(
+            "matching", {"match orders": lambda: exchange_worker.run(MATCHING_SECONDS, _ending)}
+        )
+        # one that failed, or that another host does, is tried again with the next beat
+        lasted = time.monotonic() - began >= MATCHING_SECONDS
+    return arrived
 
 
 @shared_task

@@ -64,7 +64,9 @@ class MarketPlay:
         return made
 
     def place(self, one: Trader, amount: int, wanted: int, eons: int = 1, sell: bool = True) -> None:
-        order = one.place(amount, wanted, eons, sell)
+        self.place_signed(one, one.place(amount, wanted, eons, sell))
+
+    def place_signed(self, one: Trader, order: engine.PlaceOrder) -> None:
         one.accepted(order, done(order).order.tx_id)
 
     def next_eon(self) -> None:
