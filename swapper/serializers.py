@@ -59,7 +59,8 @@ class SignatureList(serializers.ListSerializer[Any]):
 
     def _with_errors(self, data: list[Any]) -> Any:
         """The same by the serializer of each. Raises the errors, {} for items without."""
-        found, errors = [], []
+        found: list[Any] = []
+        errors: list[Any] = []
         for item in data:
             try:
                 found.append(self.child.run_validation(item))

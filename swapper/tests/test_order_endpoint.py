@@ -106,7 +106,7 @@ def check_state(player: SimulatedWallet, state: dict[str, Any], signature: bytes
         int(state["updated_spendings"]),
         int(state["updated_gains"]),
     )
-    operator = Wallet.objects.filter(trail_identifier=0).values_list("address", flat=True)[0]
+    operator = Wallet.objects.filter(trail_identifier=0)[0].address
     assert is_valid(message, signature, player.address)
     assert is_valid(message, bytes.fromhex(state["operator_signature"]), operator)
 
@@ -322,11 +322,12 @@ def test_amounts(play: Play) -> None:
         ("amount_swapped", "min_value", "INVALID_CREDIT_AMOUNT"),
     ):
         assert http.field_code(refused(body | {name: "-1"}), name) == "min_value"
-        for value in (0, "0", "0e5"):
-            assert http.field_code(refused(body | {name: value}), name) == zero
-        for value in (2**128, str(2**256 - 1), "1e+39"):
-            assert http.field_code(refused(body | {name: value}), name) == code
-        for value in (2**256, "1.5", "x", "", True, [], {}):
+        for number in (0, "0", "0e5"):
+            assert http.field_code(refused(body | {name: number}), name) == zero
+        for number in (2**128, str(2**256 - 1), "1e+39"):
+            assert http.field_code(refused(body | {name: number}), name) == code
+        wrong: list[Any] = [2**256, "1.5", "x", "", True, [], {}]
+        for value in wrong:
             assert http.field_code(refused(body | {name: value}), name) == "invalid"
 
 
