@@ -15,8 +15,8 @@ RELAY_SECONDS = 5.0
 worker that is told to stop finishes its task."""
 
 MATCHING_SECONDS = 5.0
-"""How long one run of the matching lasts. The next one follows at once, or orders would wait until it is due: the task
-has a thread of its worker for itself, and ends with the worker."""
+"""How long one run of the matching lasts. The next one follows at once, or orders would wait until it is due: the
+task has a thread of its worker for itself, and ends with the worker."""
 
 _ending = Event()
 
