@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from contractor import alarms
 from ledger import directory
 from swapper.selectors import open_pairs
 from tos import services as terms_of_service
@@ -17,6 +18,8 @@ def _forget() -> Iterator[None]:
     directory.clear()
     open_pairs.clear()
     terms_of_service.clear()
+    alarms.recorder.automatic = False  # its thread would write beside the test's transaction
+    alarms.forget()
     yield
     directory.clear()
     open_pairs.clear()

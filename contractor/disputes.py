@@ -13,7 +13,7 @@ import logging
 from django.conf import settings
 from django.db import transaction
 
-from contractor.alarms import raise_alarm
+from contractor.alarms import clear_alarm, raise_alarm
 from contractor.chain import chain
 from contractor.conduits import subject
 from contractor.errors import ChainError
@@ -125,6 +125,7 @@ def _is_mined(answer: EthereumTransaction) -> bool:
 def _warn(parameters: ContractParameters, row: Challenge, head: int) -> None:
     """Tell while somebody can still do something, and when nobody can any more."""
     if row.rebuted:
+        clear_alarm("challenge at risk", str(row.pk))
         return
     left = row.deadline - head
     if left > risk_blocks(parameters):

@@ -27,7 +27,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from contractor import checkpoints, cross_check, effects, progress
-from contractor.alarms import raise_alarm
+from contractor.alarms import clear_alarm, raise_alarm
 from contractor.chain import chain, check_chain
 from contractor.errors import ForkTooDeepError, NodeError, NodesDisagreeError
 from contractor.events import ContractEvent
@@ -111,13 +111,17 @@ def run(seconds: float = CATCH_UP_SECONDS) -> int:
 def _watch_progress() -> None:
     """Tell when wallets are refused because the hub does not keep up."""
     status = ChainStatus.objects.first()
-    if status is not None and stopped(status) == ErrorCode.CHAIN_BEHIND:
+    if status is None:
+        return
+    if stopped(status) == ErrorCode.CHAIN_BEHIND:
         raise_alarm(
             "chain behind",
             f"the newest block read is {status.head_block}, seen at {status.progressed:%Y-%m-%d %H:%M:%S} UTC, the"
             f" node is at {status.node_block}; nothing new is accepted from wallets",
             key="",
         )
+    else:
+        clear_alarm("chain behind", "")
 
 
 def _follow(contract: Contract, status: ChainStatus, limit: int) -> int:
@@ -299,7 +303,7 @@ def _save_status(status: ChainStatus, reading: Reading) -> None:
     """Before the events are applied: the ledger must know the eon they fall in."""
     tip = reading.headers[-1]
     if reading.halted and not status.halted:
-        raise_alarm("halted", "the contract refuses to go on: users can only recover their funds")
+        raise_alarm("halted", "the contract refuses to go on: users can only recover their funds", key="")
     status.head_block = max(tip.number, status.first_block_of(status.eon))
     status.updated = timezone.now()
     if status.head_hash != tip.hash:

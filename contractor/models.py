@@ -161,3 +161,35 @@ class EthereumTransactionAttempt(models.Model):
     class Meta:
         ordering = ["id"]
         constraints = [non_negative("nonce", "gas", "gas_price", table="ethereum_transaction_attempt")]
+
+
+class Alarm(models.Model):
+    """Something that the operator must look at, from when it was first raised until it is `cleared`. While it
+    stands there is one row for each subject and key, whichever processes raise it, and however often
+    (`contractor.alarms`).
+    """
+
+    subject = models.CharField(
+        max_length=80, help_text="One of the catalogue's (contractor.alarm_catalogue)."
+    )
+    key = models.CharField(max_length=500, blank=True, help_text="What it is about.")
+    severity = models.CharField(max_length=16)
+    text = models.TextField(help_text="The newest sentence with numbers.")
+    first = models.DateTimeField()
+    last = models.DateTimeField()
+    count = models.BigIntegerField(help_text="Times it was told, by each process at most twice a minute.")
+    cleared = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["subject", "key"],
+                condition=models.Q(cleared__isnull=True),
+                name="alarm_standing",
+            ),
+        ]
+        indexes = [models.Index(fields=["cleared"], name="alarm_cleared")]
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.subject} {self.key}"

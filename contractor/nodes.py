@@ -76,7 +76,7 @@ class Nodes:
             try:
                 found[node] = answer.result()
             except NodeError as error:
-                raise_alarm("node failed", f"{node.name} is left alone for a while: {error}")
+                raise_alarm("node failed", f"{node.name} is left alone for a while: {error}", key=node.name)
         return found
 
     def agree(self, chosen: Node, head: Header, depth: int) -> bool:
@@ -96,7 +96,7 @@ class Nodes:
                 deep = _at(other, theirs, max(common - depth, 0))
             except NodeError as error:
                 other.note_failure()
-                raise_alarm("node failed", f"{other.name} is left alone for a while: {error}")
+                raise_alarm("node failed", f"{other.name} is left alone for a while: {error}", key=other.name)
                 continue
             ours = _at(chosen, head, common)
             if ours.hash == theirs.hash:

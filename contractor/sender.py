@@ -17,7 +17,7 @@ from django.db.models import Max
 from django.utils import timezone
 
 from contractor import attempts
-from contractor.alarms import raise_alarm
+from contractor.alarms import clear_alarm, raise_alarm
 from contractor.builders import (
     DISPENSABLE,
     REBUILT,
@@ -84,6 +84,8 @@ def _watch_balance(contract: Contract) -> None:
             f"{to_checksum(settings.HUB_OWNER_ACCOUNT_ADDRESS)} holds {balance} wei, less than {threshold}",
             key="",
         )
+    else:
+        clear_alarm("low balance", "")
 
 
 # ---- watching ---------------------------------------------------------------------------------------------------
@@ -134,6 +136,7 @@ def _watch_row(contract: Contract, row: EthereumTransaction, head: Header, confi
         raise_alarm(
             "stuck transaction",
             f"{row.tag}: nonce {row.nonce} is not mined since block {newest.block} at {attempts.fee_of(newest)}",
+            key=row.tag,
         )
         _bump(contract, row, newest, head)
     elif not contract.node.knows(newest.hash):
@@ -231,6 +234,7 @@ def _raised(contract: Contract, row: EthereumTransaction, newest: EthereumTransa
         raise_alarm(
             "fee cap",
             f"{row.tag}: {attempts.fee_of(newest)} can't be raised, HUB_FEE_CAP is {settings.HUB_FEE_CAP} wei",
+            key=row.tag,
         )
     return fee
 
@@ -366,4 +370,4 @@ def _refused(row: EthereumTransaction, note: str) -> None:
     row.save(update_fields=["refusals", "note", "retry_at"])
     logger.warning("%s: refused, again in %s s: %s", row.tag, seconds, note)
     if row.refusals >= ALARM_REFUSALS:
-        raise_alarm("transaction held up", f"{row.tag}: {note}")
+        raise_alarm("transaction held up", f"{row.tag}: {note}", key=row.tag)

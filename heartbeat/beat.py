@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 
 from django.db import DatabaseError, InterfaceError, connection
@@ -10,6 +11,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from contractor.alarms import raise_alarm
 from contractor.errors import ChainError, NodeError
 from heartbeat.guard import single_run
+from ledger.sql import execute
 from ledger.store import HubNotReadyError
 
 logger = logging.getLogger(__name__)
@@ -31,28 +33,45 @@ def run(name: str, parts: Mapping[str, Part]) -> int:
         with single_run(name) as mine:
             if not mine:
                 return 0
-            return sum(_run_part(f"{name}: {part}", work) for part, work in parts.items())
+            began = time.monotonic()
+            done = [_run_part(f"{name}: {part}", work) for part, work in parts.items()]
+            _note(name, time.monotonic() - began, done.count(None))
+            return sum(filter(None, done))
     except (DatabaseError, InterfaceError) as error:
         _passing(name, f"the database does not answer: {error}")
         connection.close()
         return 0
 
 
-def _run_part(name: str, work: Part) -> int:
+def _note(name: str, seconds: float, failures: int) -> None:
+    """Let all hosts know that the beat lives, and how long it took."""
+    execute(
+        "INSERT INTO heartbeat_heartbeat (name, ended, runs, failures, seconds, last_seconds, slowest)"
+        " VALUES (%s, clock_timestamp(), 1, %s, %s, %s, %s) ON CONFLICT (name) DO UPDATE SET"
+        " ended = EXCLUDED.ended, runs = heartbeat_heartbeat.runs + 1,"
+        " failures = heartbeat_heartbeat.failures + EXCLUDED.failures,"
+        " seconds = heartbeat_heartbeat.seconds + EXCLUDED.seconds, last_seconds = EXCLUDED.last_seconds,"
+        " slowest = greatest(heartbeat_heartbeat.slowest, EXCLUDED.slowest)",
+        [name, failures, seconds, seconds, seconds],
+    )
+
+
+def _run_part(name: str, work: Part) -> int | None:
+    """How much the part did; None if it failed."""
     try:
         done = work()
     except (NodeError, HubNotReadyError) as error:
         _passing(name, str(error) or "the chain has not been read yet")
-        return 0
+        return None
     except ChainError as error:
         raise_alarm("chain", f"{name}: {error}")
-        return 0
+        return None
     except Exception as error:
         if raise_alarm("task failed", f"{name}: {type(error).__name__}: {error}"):
             logger.exception("%s failed", name)
         if isinstance(error, DatabaseError | InterfaceError) and not connection.is_usable():
             raise
-        return 0
+        return None
     if _problems.pop(name, 0):
         logger.info("%s works again", name)
     return done

@@ -149,6 +149,11 @@ CELERY_BEAT_SCHEDULE = {
         "audit": "audit",
     }.items()
 } | {
+    "heartbeat_watch": {
+        "task": "heartbeat.tasks.heartbeat_watch",
+        "schedule": 5 * _HEARTBEAT,
+        "options": {"queue": "audit", "expires": 25 * _HEARTBEAT},
+    },
     "update_terms_of_service": {
         "task": "heartbeat.tasks.update_terms_of_service",
         "schedule": crontab(hour=3, minute=0),
@@ -163,6 +168,12 @@ def _node_urls(text: str) -> str:
     for url in text.split(","):
         if not url.strip().startswith(("http://", "https://")):
             raise ValueError("must be one or more http:// or https:// URLs, separated by commas")
+    return text
+
+
+def _http_url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("must be an http:// or https:// URL")
     return text
 
 
@@ -304,6 +315,26 @@ REST_FRAMEWORK = {
 }
 SWAGGER_USE_COMPAT_RENDERERS = False
 SWAGGER_SETTINGS = {"USE_SESSION_AUTH": False, "SECURITY_DEFINITIONS": None}
+
+# ---------------------------------------------------------------------------------------------------------------
+# Alarms (heartbeat/watch.py, heartbeat/delivery.py). They go to a web hook that takes Slack's messages, to e-mail
+# addresses, to both, or to the log and /status/ alone.
+NOTIFICATION_HOOK_URL = environment.read("NOTIFICATION_HOOK_URL", "", _http_url)
+NOTIFICATION_EMAIL = environment.items("NOTIFICATION_EMAIL", [])
+EMAIL_HOST = environment.text("EMAIL_HOST", "localhost")
+EMAIL_PORT = environment.integer("EMAIL_PORT", 25, minimum=1)
+EMAIL_HOST_USER = environment.text("EMAIL_HOST_USER")
+EMAIL_HOST_PASSWORD = environment.text("EMAIL_HOST_PASSWORD")
+EMAIL_USE_TLS = environment.boolean("EMAIL_USE_TLS", False)
+DEFAULT_FROM_EMAIL = environment.text("EMAIL_FROM", "nocust-hub@localhost")
+# Where the runbook's pages of alarms are published; empty: messages name their files in the source.
+HUB_RUNBOOK_URL = environment.read("HUB_RUNBOOK_URL", "", _http_url)
+HUB_ALARM_TIMEOUT_SECONDS = environment.integer("HUB_ALARM_TIMEOUT_SECONDS", 5, minimum=1)
+# An alarm that a check raised is over when it has not been found again for so long: it must not flicker.
+HUB_ALARM_CALM_SECONDS = environment.integer("HUB_ALARM_CALM_SECONDS", 30)
+# An alarm is raised when no block is applied (0: never) and when a periodic task or an event is late for so long.
+HUB_NO_BLOCK_SECONDS = environment.integer("HUB_NO_BLOCK_SECONDS", 60)
+HUB_QUEUE_LAG_SECONDS = environment.integer("HUB_QUEUE_LAG_SECONDS", 60, minimum=5)
 
 # ---------------------------------------------------------------------------------------------------------------
 # Logging: one line an event on standard error; the process's start script decides where it goes.

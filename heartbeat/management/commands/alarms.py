@@ -1,0 +1,47 @@
+"""The alarms that stand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from contractor.models import Alarm
+from heartbeat.channels import runbook
+
+
+class Command(BaseCommand):
+    """Shows alarms, and closes one that somebody has seen to."""
+
+    help = "Lists the alarms that stand, with --all those that are over, too; `close ID` ends one."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("action", nargs="?", choices=["list", "close"], default="list")
+        parser.add_argument("id", nargs="?", type=int)
+        parser.add_argument("--all", action="store_true", help="Those that are over, too.")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        if options["action"] == "close":
+            self._close(options["id"])
+        else:
+            self._list(options["all"])
+
+    def _close(self, key: int | None) -> None:
+        if key is None or not Alarm.objects.filter(pk=key, cleared__isnull=True).update(
+            cleared=timezone.now()
+        ):
+            raise CommandError(f"no alarm {key} stands")
+        self.stdout.write(f"alarm {key} is closed; if its cause is still there it is raised again")
+
+    def _list(self, everything: bool) -> None:
+        rows = Alarm.objects.all() if everything else Alarm.objects.filter(cleared__isnull=True)
+        for row in rows:
+            until = "" if row.cleared is None else f", over since {row.cleared:%Y-%m-%d %H:%M:%S}"
+            self.stdout.write(
+                f"{row.pk} {row.severity} {row.subject}: {row.text}\n"
+                f"    {row.count} times from {row.first:%Y-%m-%d %H:%M:%S} to {row.last:%H:%M:%S} UTC{until}"
+                f" - {runbook(row.subject)}"
+            )
+        if not rows:
+            self.stdout.write("no alarm stands")

@@ -1,0 +1,95 @@
+"""Whether what wallets own is what the contract holds for them: the ledger's sums, and the contract's balance."""
+
+from __future__ import annotations
+
+import contracts
+from contractor.chain import chain
+from contractor.interface import CONTRACT, Contract
+from heartbeat.checks import Found
+from ledger.accounts_sql import AVAILABLE
+from ledger.models import ChainStatus
+from ledger.sql import fetch
+from nocust.addresses import parse_address, to_checksum
+
+SUMS = f"""
+WITH owned AS (
+    SELECT w.token_id,
+        sum(COALESCE({AVAILABLE}, n."right" - n."left", b.available, x."right" - x."left", 0)) AS amount
+    FROM ledger_wallet w
+    LEFT JOIN ledger_account a ON a.wallet_id = w.id AND a.eon_number = %s
+    LEFT JOIN ledger_exclusivebalanceallotment n ON n.wallet_id = w.id AND n.eon_number = %s
+    LEFT JOIN (SELECT a.wallet_id, {AVAILABLE} AS available FROM ledger_account a WHERE a.eon_number = %s) b
+        ON b.wallet_id = w.id
+    LEFT JOIN ledger_exclusivebalanceallotment x ON x.wallet_id = w.id AND x.eon_number = %s
+    GROUP BY w.token_id
+), deposits AS (
+    SELECT token_id, sum(amount) AS amount, sum(amount) FILTER (WHERE wallet_id IS NOT NULL) AS credited
+    FROM ledger_deposit GROUP BY token_id
+), requests AS (
+    SELECT r.token_id, sum(r.amount) FILTER (WHERE r.wallet_id IS NOT NULL AND NOT r.slashed) AS asked,
+        sum(p.amount) AS paid
+    FROM ledger_withdrawalrequest r LEFT JOIN ledger_withdrawal p ON p.request_id = r.id GROUP BY r.token_id
+), written AS (
+    SELECT token_id, sum(shortfall) AS amount FROM ledger_tokencommitment GROUP BY token_id
+)
+SELECT t.id, t.address, COALESCE(o.amount, 0),
+    COALESCE(d.credited, 0) - COALESCE(r.asked, 0) + COALESCE(v.amount, 0),
+    COALESCE(d.amount, 0) - COALESCE(r.paid, 0), s.confirmed_block
+FROM ledger_token t CROSS JOIN ledger_chainstatus s
+LEFT JOIN owned o ON o.token_id = t.id LEFT JOIN deposits d ON d.token_id = t.id
+LEFT JOIN requests r ON r.token_id = t.id LEFT JOIN written v ON v.token_id = t.id
+ORDER BY t.trail
+"""  # noqa: S608  (composed of constants)
+"""By token: what wallets own by their newest account or allotment; what they must own: deposits credited, less
+withdrawals requested, plus debts written off; what the contract must hold: deposits less payments; as of which
+block. One statement sees one moment of all of it."""
+
+
+def ledger_short(status: ChainStatus | None) -> Found:
+    """Tokens of which wallets own more or less than was deposited for them and not asked back."""
+    if status is None:
+        return {}
+    found: Found = {}
+    for _, address, owned, due, _, block in _sums(status):
+        if owned != due:
+            name = to_checksum(bytes(address))
+            found[f"ledger {name}"] = (
+                f"wallets own {owned} of {name}, deposits less withdrawal requests up to block {block} are {due}"
+            )
+    return found
+
+
+def contract_short(status: ChainStatus | None) -> Found:
+    """Tokens of which the contract holds less than was deposited and not paid out. What users take out of a halted
+    contract by themselves is not in the ledger. Raises NodeError."""
+    if status is None or status.halted:
+        return {}
+    contract = chain()
+    found: Found = {}
+    for _, address, _, _, due, block in _sums(status):
+        token = parse_address(bytes(address))
+        held = _held(contract, token, status.eon_of(block), block)
+        if held < due:
+            name = to_checksum(token)
+            found[f"contract {name}"] = (
+                f"the contract holds {held} of {name} at block {block}, {due} was deposited and not paid out"
+            )
+    return found
+
+
+def _held(contract: Contract, token: bytes, eon: int, block: int) -> int:
+    """What the contract holds of a token for wallets, without fees, at a block."""
+    node = contract.node
+    views = node.web3.eth.contract(
+        address=node.web3.to_checksum_address(contract.address), abi=contracts.load(CONTRACT).abi
+    )
+    view = views.functions["getServerContractLedgerStateVariables"](eon, to_checksum(token))
+    return int(node.call(view, block=block)[3])
+
+
+def _sums(status: ChainStatus) -> list[tuple[int, bytes, int, int, int, int]]:
+    rows = fetch(SUMS, [status.eon, status.eon, status.eon - 1, status.eon - 1])
+    return [
+        (token, address, int(own), int(due), int(held), block)
+        for token, address, own, due, held, block in rows
+    ]
