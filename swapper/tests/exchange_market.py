@@ -81,6 +81,10 @@ class MarketPlay:
     def row(self, one: Trader, eon: int | None = None) -> Transfer:
         return Transfer.objects.get(tx_id=one.tx_id, eon_number=eon or self.play.eon)
 
+    def rows(self, one: Trader) -> list[int]:
+        """The rows of its order, of all eons."""
+        return list(Transfer.objects.filter(tx_id=one.tx_id).values_list("pk", flat=True))
+
     def matched(self, one: Trader) -> tuple[int, int]:
         """What its order gave and got so far."""
         row = self.row(one)
