@@ -13,8 +13,11 @@ from rest_framework.request import Request
 
 from auditor.selectors import MAX_NUMBER, listed_transfers
 from ledger.models import Token, Transfer, Wallet
+from nocust.swaps import MAX_ORDER_EONS
 
 MAX_PAGE = 1000
+ROWS_OF_AN_ORDER = MAX_ORDER_EONS
+"""Rows that share a `tx_id` at most."""
 MAX_OFFSET = 2**31
 MAX_TERMS = 8
 """Terms of a search or an ordering that are looked at."""
@@ -24,7 +27,17 @@ BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 ORDERINGS: Mapping[str, tuple[str, ...]] = {
     **{
         name: (name,)
-        for name in ("id", "tx_id", "amount", "wallet", "recipient", "nonce", "eon_number", *FLAGS)
+        for name in (
+            "id",
+            "tx_id",
+            "amount",
+            "amount_swapped",
+            "wallet",
+            "recipient",
+            "nonce",
+            "eon_number",
+            *FLAGS,
+        )
     },
     "time": ("time", "id"),
 }

@@ -265,8 +265,9 @@ def transaction(row: Transfer, delivery: Delivery | None = None, viewer: int | N
         "sender_cancellation_active_state": state_or_none(row.sender_cancellation_active_state),
         "sender_finalization_active_state": None,
         "recipient_cancellation_active_state": state_or_none(row.recipient_cancellation_active_state),
-        "sender_starting_balance": _amount(row.sender_starting_balance),
-        "recipient_starting_balance": _amount(row.recipient_starting_balance),
+        # What the wallets had when the order was placed, which takes all of one and needs the other empty.
+        "sender_starting_balance": str(row.amount) if row.swap else None,
+        "recipient_starting_balance": "0" if row.swap else None,
         "delivery_proof": None if delivery is None else delivery_proof(delivery, viewer),
         "eon_number": row.eon_number,
         "processed": row.processed,

@@ -189,69 +189,6 @@ class MatchedAmountsSerializer(Fields):
         ref_name = "MatchedAmounts"
 
 
-class SwapReceiptSerializer(Fields):
-    """What is told of an order when it is placed, goes on in a new eon, or is matched."""
-
-    id = serializers.IntegerField(help_text="the order's row of the eon")
-    wallet = WalletRefSerializer()
-    amount = AmountText()
-    time = serializers.IntegerField(help_text="UNIX seconds")
-    eon_number = serializers.IntegerField()
-    complete = serializers.BooleanField()
-    sender_active_state = ActiveStateSerializer()
-    recipient = WalletRefSerializer()
-    recipient_active_state = ActiveStateSerializer()
-    recipient_fulfillment_active_state = ActiveStateSerializer(
-        help_text="countersigned when the order is filled in its first eon"
-    )
-    nonce = AmountText(help_text="256-bit integer")
-    amount_swapped = AmountText()
-    tx_id = serializers.UUIDField(help_text="the same in all its eons")
-    matched_amounts = MatchedAmountsSerializer()
-    sell_order = serializers.BooleanField()
-
-    class Meta:
-        ref_name = "SwapReceipt"
-
-
-class EndedOrderSerializer(Fields):
-    """An order that was frozen, cancelled or finalised."""
-
-    id = serializers.IntegerField(help_text="the order's row of the eon")
-    tx_id = serializers.UUIDField()
-
-    class Meta:
-        ref_name = "EndedOrder"
-
-
-class SwapFreezeSerializer(EndedOrderSerializer):
-    """A frozen order."""
-
-    matched_amounts = MatchedAmountsSerializer()
-
-    class Meta:
-        ref_name = "SwapFreeze"
-
-
-class SwapCancellationSerializer(EndedOrderSerializer):
-    """A cancelled order."""
-
-    sender_cancellation_active_state = ActiveStateSerializer()
-    recipient_cancellation_active_state = ActiveStateSerializer()
-
-    class Meta:
-        ref_name = "SwapCancellation"
-
-
-class SwapFinalizationSerializer(EndedOrderSerializer):
-    """A finalised order."""
-
-    recipient_finalization_active_state = ActiveStateSerializer()
-
-    class Meta:
-        ref_name = "SwapFinalization"
-
-
 class DeliveryProofSerializer(Fields):
     """Proof that a transfer is in what its recipient received."""
 
@@ -286,10 +223,10 @@ class TransactionSerializer(Fields):
     sender_cancellation_active_state = ActiveStateSerializer(allow_null=True)
     sender_finalization_active_state = ActiveStateSerializer(allow_null=True)
     recipient_cancellation_active_state = ActiveStateSerializer(allow_null=True)
-    sender_starting_balance = AmountText(allow_null=True)
-    recipient_starting_balance = AmountText(allow_null=True)
+    sender_starting_balance = AmountText(allow_null=True, help_text="when the order was placed")
+    recipient_starting_balance = AmountText(allow_null=True, help_text="when the order was placed")
     delivery_proof = DeliveryProofSerializer(
-        allow_null=True, help_text="null before the checkpoint of the next eon"
+        allow_null=True, help_text="of transfers; null before the checkpoint of the next eon"
     )
     eon_number = serializers.IntegerField()
     processed = serializers.BooleanField()

@@ -7,6 +7,8 @@ from auditor import views
 _ADDRESS = "(?:0x)?[0-9a-fA-F]{40}"
 _TOKEN = f"(?P<token>{_ADDRESS})"
 _WALLET = f"(?P<wallet>{_ADDRESS})"
+_LEFT = f"(?P<left_token>{_ADDRESS})"
+_RIGHT = f"(?P<right_token>{_ADDRESS})"
 
 urlpatterns = [
     re_path(r"^audit/?$", views.status),
@@ -14,6 +16,8 @@ urlpatterns = [
     re_path(r"^audit/transactions/?$", views.transactions),
     re_path(r"^audit/transactions/(?P<transaction_id>[0-9]+)/?$", views.transaction),
     re_path(rf"^audit/{_TOKEN}/{_WALLET}/whois/?$", views.whois),
+    re_path(rf"^audit/{_LEFT}/{_RIGHT}/orderbook/?$", views.order_book),
+    re_path(rf"^audit/{_LEFT}/{_RIGHT}/matches/?$", views.matches),
     re_path(rf"^audit/{_TOKEN}/{_WALLET}/recovery/?$", views.recovery_bundle),
     re_path(rf"^audit/(?P<eon_number>[0-9]+)/{_TOKEN}/{_WALLET}/?$", views.wallet_state),
 ]

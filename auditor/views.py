@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
+from django.utils import timezone
 from drf_yasg import openapi
 from drf_yasg.utils import swagger_auto_schema
 from rest_framework.decorators import api_view
@@ -11,9 +13,9 @@ from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from auditor import listing, recovery, render, selectors, serializers
+from auditor import listing, market, recovery, render, selectors, serializers, serializers_swaps
 from ledger.deliveries import deliveries
-from ledger.models import Wallet
+from ledger.models import Token, Wallet
 from ledger.store import chain_status
 from nocust.addresses import parse_address
 from operator_api.error_codes import ErrorCode
@@ -22,6 +24,8 @@ from operator_api.swagger import detail, refusals
 TAGS = ["audit"]
 NOT_READY = {503: detail(f"`{ErrorCode.HUB_NOT_READY.code}`: {ErrorCode.HUB_NOT_READY.value}")}
 INTEGER = re.compile(r"[+-]?[0-9]{1,78}")
+LAST_SECOND = 2**32
+"""Times asked for beyond this are as good as this."""
 
 
 def _path(name: str, meaning: str, kind: str = openapi.TYPE_STRING) -> openapi.Parameter:
@@ -111,6 +115,74 @@ def whois(request: Request, token: str, wallet: str) -> Response:
     return Response(render.admission(_wallet(token, wallet)))
 
 
+LEFT = _path("left_token", "a token's address, with or without 0x")
+RIGHT = _path("right_token", "another token's address, with or without 0x")
+NO_TOKEN = {404: detail("There is no such token.")}
+DIGITS = re.compile(r"[0-9]{1,78}")
+
+
+def _tokens(*addresses: str) -> list[Token]:
+    found = [selectors.find_token(parse_address(address)) for address in addresses]
+    tokens = [token for token in found if token is not None]
+    if len(tokens) < len(addresses):
+        raise NotFound("There is no such token.")
+    return tokens
+
+
+@swagger_auto_schema(
+    method="get",
+    tags=TAGS,
+    operation_id="audit_orderbook",
+    manual_parameters=[
+        LEFT,
+        RIGHT,
+        _query("eon_number", "the latest one if absent, malformed or in the future", openapi.TYPE_INTEGER),
+    ],
+    responses={200: serializers_swaps.OrderBookSerializer, **NO_TOKEN, **NOT_READY},
+)
+@api_view(["GET"])
+def order_book(request: Request, left_token: str, right_token: str) -> Response:
+    """Order book: what is on offer between two tokens, by price. Sell orders give the left token for the right one,
+    buy orders the right for the left one. Both begin with the highest price in right per left."""
+    left, right = _tokens(left_token, right_token)
+    eon = chain_status().eon
+    wanted = request.query_params.get("eon_number", "")
+    if DIGITS.fullmatch(wanted) and int(wanted) <= eon:
+        eon = int(wanted)
+    return Response(market.books.get(left, right, eon))
+
+
+@swagger_auto_schema(
+    method="get",
+    tags=TAGS,
+    operation_id="audit_matches",
+    manual_parameters=[
+        LEFT,
+        RIGHT,
+        _query("start_time", "UNIX seconds, inclusive; now if absent", openapi.TYPE_INTEGER),
+        _query("end_time", "UNIX seconds, inclusive; now if absent", openapi.TYPE_INTEGER),
+    ],
+    responses={
+        200: serializers_swaps.MatchSerializer(many=True),
+        400: "A JSON string: a time is not an integer.",
+        **NO_TOKEN,
+    },
+)
+@api_view(["GET"])
+def matches(request: Request, left_token: str, right_token: str) -> Response:
+    """Trades between two tokens in a range of time, in their order; at most the first 10,000."""
+    left, right = _tokens(left_token, right_token)
+    now = int(timezone.now().timestamp())
+    times = []
+    for name in ("start_time", "end_time"):
+        text = request.query_params.get(name, str(now))
+        if not INTEGER.fullmatch(text.strip()):
+            return Response(f"{name} is a number of seconds.", status=400)
+        times.append(datetime.fromtimestamp(max(0, min(int(text), LAST_SECOND)), tz=UTC))
+    start, end = times
+    return Response(market.matches(left, right, start, end + timedelta(seconds=1, microseconds=-1)))
+
+
 @swagger_auto_schema(
     method="get",
     tags=TAGS,
@@ -127,7 +199,11 @@ def whois(request: Request, token: str, wallet: str) -> Response:
         _query(
             "ordering", f"comma list of {', '.join(listing.ORDERINGS)}; - before a name for descending order"
         ),
-        _query("limit", f"rows of a page, at most {listing.MAX_PAGE}; 10 if absent", openapi.TYPE_INTEGER),
+        _query(
+            "limit",
+            f"rows of a page, at most {listing.MAX_PAGE}; if absent 10, or for a tx_id all",
+            openapi.TYPE_INTEGER,
+        ),
         _query("offset", "rows to skip", openapi.TYPE_INTEGER),
     ],
     responses={200: serializers.TransactionPageSerializer, 400: refusals([], "invalid")},
@@ -136,6 +212,8 @@ def whois(request: Request, token: str, wallet: str) -> Response:
 def transactions(request: Request) -> Response:
     """Transactions in short form, by pages."""
     pages = listing.TransactionPages()
+    if request.query_params.get("tx_id"):
+        pages.default_limit = listing.ROWS_OF_AN_ORDER
     rows = pages.paginate_queryset(listing.transactions(request.query_params), request)
     return pages.get_paginated_response(render.page(rows or []))
 

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from auditor import render_swaps as render
-from auditor import serializers as shapes
+from auditor import serializers_swaps as shapes
 from ledger.engine import OrderCommand, Refusal
 from ledger.orders import StoredOrder
 from operator_api.error_codes import ErrorCode

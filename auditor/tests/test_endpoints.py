@@ -200,6 +200,8 @@ def test_the_documentation_names_every_endpoint(db: None) -> None:
         "/audit/tokens/",
         "/audit/transactions/",
         "/audit/transactions/{transaction_id}/",
+        "/audit/{left_token}/{right_token}/orderbook/",
+        "/audit/{left_token}/{right_token}/matches/",
         "/audit/{token}/{wallet}/whois/",
         "/audit/{token}/{wallet}/recovery/",
         "/audit/{eon_number}/{token}/{wallet}/",

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from auditor import render_swaps, selectors, serializers
+from auditor import render_swaps, selectors, serializers_swaps
 from auditor.tests.test_shapes import assert_shape
 from ledger.engine import CancelOrder, FinalizeOrder, FreezeOrder
 from ledger.models import ChainStatus, Transfer
@@ -91,11 +91,11 @@ def test_freeze_then_cancel(play: Play, slash: str) -> None:
         "tx_id": str(stored.tx_id),
         "matched_amounts": {"matched_in": "60", "matched_out": "30"},
     }
-    assert_shape(body, serializers.SwapFreezeSerializer())
+    assert_shape(body, serializers_swaps.SwapFreezeSerializer())
     command = seller.cancel(30, 60)
     status, body = put(f"/swap/{stored.pk}/cancel{slash}", cancellation(command))
     assert status == 200
-    assert_shape(body, serializers.SwapCancellationSerializer())
+    assert_shape(body, serializers_swaps.SwapCancellationSerializer())
     states = ("sender_cancellation_active_state", "recipient_cancellation_active_state")
     assert body == render_swaps.order_cancellation(selectors.orders(*states).get(pk=stored.pk))
     debit, credit = (body[name] for name in states)
@@ -113,7 +113,7 @@ def test_finalize(play: Play, slash: str) -> None:
     command = buyer.finalize(30)
     status, body = put(f"/swap/{stored.pk}/finalize{slash}", finalization(command))
     assert status == 200
-    assert_shape(body, serializers.SwapFinalizationSerializer())
+    assert_shape(body, serializers_swaps.SwapFinalizationSerializer())
     found = selectors.orders("recipient_finalization_active_state").get(pk=stored.pk)
     assert body == render_swaps.order_finalization(found)
     state = body["recipient_finalization_active_state"]

@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from auditor import render_swaps, selectors, serializers
+from auditor import render_swaps, selectors, serializers_swaps
 from auditor.tests.test_shapes import assert_shape
 from ledger.engine import PlaceOrder
 from ledger.models import ActiveState, ChainStatus, TokenPair, Wallet
@@ -59,7 +59,7 @@ def test_the_answer_is_a_countersigned_receipt(play: Play, url: str, eons: int) 
     order = alice.place(10**24, 10**21 + 7, eons)
     status, body = http.post(url, order_body(order))
     assert status == 201, body
-    assert_shape(body, serializers.SwapReceiptSerializer())
+    assert_shape(body, serializers_swaps.SwapReceiptSerializer())
     stored = selectors.orders(*ActiveStates).get(pk=body["id"])
     assert body == render_swaps.order_receipt(stored)
     assert body["tx_id"] == str(uuid.UUID(body["tx_id"]))
