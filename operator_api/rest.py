@@ -81,12 +81,16 @@ class ServiceUnavailable(APIException):
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """Validation errors with their codes; everything else as {"detail"}."""
     from ledger.store import HubNotReadyError
+    from operator_api.limits import TooManyRequests
 
     if isinstance(error, HubNotReadyError):
         error = ServiceUnavailable()
     response = default_handler(error, context)
     if response is not None and isinstance(error, ValidationError):
         response.data = error.get_full_details()
+    if response is not None and isinstance(error, TooManyRequests):
+        for name, value in error.headers.items():
+            response[name] = value
     return response
 
 

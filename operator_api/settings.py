@@ -66,6 +66,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "operator_api.middleware_security.security_headers",
     "django.middleware.common.CommonMiddleware",
 ]
 ROOT_URLCONF = "operator_api.urls"
@@ -90,6 +91,21 @@ CORS_ALLOWED_ORIGINS = environment.items(
 CORS_ALLOW_ALL_ORIGINS = environment.boolean("CORS_ORIGIN_ALLOW_ALL", False)
 CORS_ALLOW_CREDENTIALS = True
 CORS_PREFLIGHT_MAX_AGE = 86_400  # seconds
+CORS_EXPOSE_HEADERS = ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After"]
+SECURE_HSTS_SECONDS = environment.integer("HUB_HSTS_SECONDS", 0)  # 0: what speaks HTTPS in front says it
+
+# ---------------------------------------------------------------------------------------------------------------
+# Limits (limits.py): requests a second for each client and server process; 0: none. Development's are out of reach,
+# because there a load generator is one client.
+_generous = 300 if PRODUCTION else 10_000
+HUB_LIMIT_WRITES = environment.integer("HUB_LIMIT_WRITES", _generous)  # of an IP address
+HUB_LIMIT_READS = environment.integer("HUB_LIMIT_READS", _generous)  # expensive ones, of an IP address
+# Accepted writes of an Ethereum address.
+HUB_LIMIT_ADDRESS = environment.integer("HUB_LIMIT_ADDRESS", _generous)
+# What these rates allow in so many seconds may come at once.
+HUB_LIMIT_BURST_SECONDS = environment.integer("HUB_LIMIT_BURST_SECONDS", 10, minimum=1)
+# Addresses and networks whose X-Forwarded-For is believed.
+HUB_TRUSTED_PROXIES = environment.items("HUB_TRUSTED_PROXIES", ["127.0.0.1", "::1"])
 
 # ---------------------------------------------------------------------------------------------------------------
 # PostgreSQL. Time-outs keep a stuck session from stopping the hub.

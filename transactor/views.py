@@ -12,6 +12,7 @@ from auditor.render import receipt_of
 from auditor.serializers import TransferReceiptSerializer
 from ledger.directory import find_owner
 from ledger.engine import Refusal
+from operator_api import limits
 from operator_api.error_codes import ErrorCode
 from operator_api.rest import JSONParser, refusal_error, refuse
 from operator_api.swagger import detail, refusals
@@ -67,9 +68,10 @@ class TransferView(APIView):
         """Transfer an amount to another wallet of the same token. The answer is countersigned and durable."""
         command = read_transfer(request.data)
         verify_marker(command)
-        outcome = services.transfer(command)
-        if isinstance(outcome, Refusal):
-            raise refusal_error(outcome)
+        with limits.of_address(command.sender.address):
+            outcome = services.transfer(command)
+            if isinstance(outcome, Refusal):
+                raise refusal_error(outcome)
         return Response(receipt_of(outcome), status=201)
 
 
@@ -107,7 +109,10 @@ class DelegatedWithdrawalView(APIView):
         owner = find_owner(values["token"], values["wallet"])
         if owner is None:
             raise refuse(ErrorCode.WALLET_NOT_ADMITTED)
-        outcome = services.delegate_withdrawal(owner, values["amount"], values["expiry"], values["signature"])
-        if isinstance(outcome, Refusal):
-            raise refusal_error(outcome)
+        with limits.of_address(owner.address):
+            outcome = services.delegate_withdrawal(
+                owner, values["amount"], values["expiry"], values["signature"]
+            )
+            if isinstance(outcome, Refusal):
+                raise refusal_error(outcome)
         return Response("Ok")
