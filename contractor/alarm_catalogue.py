@@ -55,8 +55,14 @@ CATALOGUE: dict[str, Kind] = {
         ),
         Kind("fills differ", _C, End.CHECKED, "Orders and their fills do not add up."),
         Kind("halted", _C, End.CHECKED, "The contract refuses to go on; users can only recover their funds."),
+        Kind(
+            "ledger unbalanced",
+            _C,
+            End.CHECKED,
+            "What wallets own does not follow from deposits and requests.",
+        ),
         Kind("no block applied", _C, End.CHECKED, "The hub has applied no block of the chain for some time."),
-        Kind("pool short", _C, End.CHECKED, "What wallets own is not what the contract holds for them."),
+        Kind("pool short", _C, End.CHECKED, "The contract holds less than was deposited and not paid out."),
         Kind(
             "queue lag", _C, End.CHECKED, "A periodic task does not run, or events wait too long to be told."
         ),

@@ -132,6 +132,7 @@ def _warn(parameters: ContractParameters, row: Challenge, head: int) -> None:
         return
     newest = answers(row)[-1:]
     if any(_is_mined(one) for one in newest):
+        clear_alarm("challenge at risk", str(row.pk))
         return
     note = "".join(f": {one.note}" for one in newest if one.note)
     if left > 0:

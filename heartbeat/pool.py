@@ -9,7 +9,7 @@ from heartbeat.checks import Found
 from ledger.accounts_sql import AVAILABLE
 from ledger.models import ChainStatus
 from ledger.sql import fetch
-from nocust.addresses import parse_address, to_checksum
+from nocust.addresses import to_checksum
 
 SUMS = f"""
 WITH owned AS (
@@ -45,7 +45,7 @@ withdrawals requested, plus debts written off; what the contract must hold: depo
 block. One statement sees one moment of all of it."""
 
 
-def ledger_short(status: ChainStatus | None) -> Found:
+def ledger_unbalanced(status: ChainStatus | None) -> Found:
     """Tokens of which wallets own more or less than was deposited for them and not asked back."""
     if status is None:
         return {}
@@ -53,13 +53,13 @@ def ledger_short(status: ChainStatus | None) -> Found:
     for _, address, owned, due, _, block in _sums(status):
         if owned != due:
             name = to_checksum(bytes(address))
-            found[f"ledger {name}"] = (
+            found[name] = (
                 f"wallets own {owned} of {name}, deposits less withdrawal requests up to block {block} are {due}"
             )
     return found
 
 
-def contract_short(status: ChainStatus | None) -> Found:
+def pool_short(status: ChainStatus | None) -> Found:
     """Tokens of which the contract holds less than was deposited and not paid out. What users take out of a halted
     contract by themselves is not in the ledger. Raises NodeError."""
     if status is None or status.halted:
@@ -67,11 +67,11 @@ def contract_short(status: ChainStatus | None) -> Found:
     contract = chain()
     found: Found = {}
     for _, address, _, _, due, block in _sums(status):
-        token = parse_address(bytes(address))
+        token = bytes(address)
         held = _held(contract, token, status.eon_of(block), block)
         if held < due:
             name = to_checksum(token)
-            found[f"contract {name}"] = (
+            found[name] = (
                 f"the contract holds {held} of {name} at block {block}, {due} was deposited and not paid out"
             )
     return found

@@ -53,10 +53,6 @@ class Check:
     find: Callable[[Moment], Found]
 
 
-def _pool_short(moment: Moment) -> Found:
-    return {**pool.ledger_short(moment.status), **pool.contract_short(moment.status)}
-
-
 CHECKS = (
     Check("halted", OFTEN, lambda moment: checks.halted(moment.status)),
     Check(
@@ -67,7 +63,8 @@ CHECKS = (
     Check("checkpoint late", OFTEN, lambda moment: checks.checkpoint_late(moment.status)),
     Check("queue lag", OFTEN, lambda moment: checks.queue_lag(moment.status, moment.now, moment.awake)),
     Check("fills differ", SELDOM, lambda moment: checks.fills_differ(moment.status)),
-    Check("pool short", SELDOM, _pool_short),
+    Check("ledger unbalanced", SELDOM, lambda moment: pool.ledger_unbalanced(moment.status)),
+    Check("pool short", SELDOM, lambda moment: pool.pool_short(moment.status)),
 )
 
 
