@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The development hub: `./run.sh` installs what is missing and starts everything; `./run.sh help` lists the rest.
-# Everything it installs, and all data and logs, go to .hub/ beside this file.
+# The hub: `./run.sh` installs what is missing and starts a development hub, `./run.sh prod` the production hub;
+# `./run.sh help` lists the rest. Everything it installs, and all data and logs, go to .hub/ beside this file.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -82,6 +82,24 @@ ensure_uv() {
 
 uv_install() { VIRTUAL_ENV=$VENV "$VENV/bin/uv" pip install --quiet "$@"; }
 
+# Production needs none of the packages for development and tests; where those are installed, it has all it needs.
+ensure_runtime_packages() {
+    local stamp=$VENV/.runtime-installed now
+    now=$(sha256sum <requirements.txt)
+    if [ "$(cat "$stamp" 2>/dev/null)" != "$now" ]; then
+        step "Python packages" uv_install -r requirements.txt
+        printf '%s\n' "$now" >"$stamp"
+    fi
+}
+
+# Whether production can start as it is: in an image nothing may be written, nor fetched.
+has_runtime() {
+    local both
+    both=$(cat requirements.txt requirements-dev.txt 2>/dev/null | sha256sum)
+    [ "$(cat "$VENV/.runtime-installed" 2>/dev/null)" = "$(sha256sum <requirements.txt)" ] ||
+        [ "$(cat "$VENV/.requirements-installed" 2>/dev/null)" = "$both" ]
+}
+
 ensure_packages() {
     local stamp=$VENV/.requirements-installed now
     now=$(cat requirements.txt requirements-dev.txt | sha256sum)
@@ -116,6 +134,10 @@ install() {
     : >"$LOG"
     ensure_venv
     ensure_uv
+    if [ "$1" = prod ]; then
+        ensure_runtime_packages
+        return
+    fi
     ensure_packages
     # A node of one's own needs none of npm's packages; the tests always do.
     if [ "$1" = test ] || [ -z "${HUB_ETHEREUM_NODE_URL:-}" ]; then
@@ -124,6 +146,7 @@ install() {
 }
 
 locked_install() {
+    # shellcheck disable=SC2015  # fail exits
     mkdir -p "$HUB" 2>/dev/null && [ -w "$HUB" ] || fail "$HUB cannot be written: was it made by another user?"
     if command -v flock >/dev/null; then
         (
@@ -145,6 +168,11 @@ case $COMMAND in
     dev | test)
         [ "$(uname -s)" = Linux ] || fail "The development hub needs Linux; on other systems run it in a virtual machine."
         locked_install "$COMMAND"
+        PYTHON=$VENV/bin/python
+        ;;
+    prod)
+        [ "$(uname -s)" = Linux ] || fail "The hub needs Linux."
+        has_runtime || locked_install prod
         PYTHON=$VENV/bin/python
         ;;
     *)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 from celery.schedules import crontab
 
 from nocust.addresses import parse_address
 from nocust.signatures import private_key_address
 from nocust.swaps import MAX_ORDER_EONS
-from operator_api.environment import Environment, database_from_url
+from operator_api.environment import Environment, database_from_url, hexadecimal, redis_server, url_of
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 environment = Environment()
@@ -23,20 +24,34 @@ DEVELOPMENT_KEY = "0x4f3edf983ac636a65a842ce7c78d9aa706d3b113bce9c46f30d7d21715b
 DEVELOPMENT_CONTRACT = "0x9561C133DD8580860B6b7E504bC5Aa500f0f06a7"
 DEVELOPMENT_TOKEN = "0xe982E462b094850F12AF94d21D470e21bE9D0E9C"  # noqa: S105  (an address, not a secret)
 
+REQUIRED_IN_PRODUCTION = {
+    "SECRET_KEY": "Django signs sessions with it",
+    "DATABASE_URL": "the ledger lives there",
+    "REDIS_URL": "broker, cache and channel layer",
+    "HUB_OWNER_ACCOUNT_ADDRESS": "the operator's address",
+    "HUB_LQD_CONTRACT_ADDRESS": "the contract that holds the deposits",
+    "HUB_ETHEREUM_NODE_URL": "the node that the chain is read from",
+    "SLA_TOKEN_ADDRESS": "the token that service level agreements are paid in",
+    "ALLOWED_HOSTS": "the names the hub answers to",
+    "SERVER_NAME": "what this hub is called in alarms and logs",
+}
 if PRODUCTION:
-    for name, reason in {
-        "SECRET_KEY": "Django signs sessions with it",
-        "DATABASE_URL": "the ledger lives there",
-        "REDIS_URL": "broker, cache and channel layer",
-        "HUB_OWNER_ACCOUNT_ADDRESS": "the operator's address",
-        "HUB_LQD_CONTRACT_ADDRESS": "the contract that holds the deposits",
-        "HUB_ETHEREUM_NODE_URL": "the node that the chain is read from",
-        "ALLOWED_HOSTS": "the names the hub answers to",
-    }.items():
+    for name, reason in REQUIRED_IN_PRODUCTION.items():
         environment.require(name, reason)
 
-SECRET_KEY = environment.text("SECRET_KEY", "" if PRODUCTION else "development-only")
+
+def _secret_key(text: str) -> str:
+    if PRODUCTION and (len(text) < 32 or len(set(text)) < 8):
+        raise ValueError("is too easy to guess: take 50 random characters")
+    return text
+
+
+SECRET_KEY = environment.read(
+    "SECRET_KEY", "" if PRODUCTION else "development-only", _secret_key, kind="secret"
+)
 ALLOWED_HOSTS = environment.items("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]", "testserver"])
+if PRODUCTION and "*" in ALLOWED_HOSTS:
+    environment.problems.append("ALLOWED_HOSTS: * answers to every name: list the names of this hub")
 SERVER_NAME = environment.text("SERVER_NAME", "development")
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -109,8 +124,13 @@ HUB_TRUSTED_PROXIES = environment.items("HUB_TRUSTED_PROXIES", ["127.0.0.1", "::
 
 # ---------------------------------------------------------------------------------------------------------------
 # PostgreSQL. Time-outs keep a stuck session from stopping the hub.
+DEVELOPMENT_DATABASE = "postgresql://hub@127.0.0.1:15432/hub"
 _database = environment.read(
-    "DATABASE_URL", database_from_url("postgresql://hub@127.0.0.1:15432/hub"), database_from_url
+    "DATABASE_URL",
+    database_from_url(DEVELOPMENT_DATABASE),
+    database_from_url,
+    kind="URL",
+    shown=DEVELOPMENT_DATABASE,
 )
 DATABASES = {
     "default": {
@@ -119,6 +139,7 @@ DATABASES = {
         "CONN_MAX_AGE": environment.integer("DATABASE_CONNECTION_MAX_AGE", 600),  # seconds
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
+            **cast(dict[str, str], _database["OPTIONS"]),
             "connect_timeout": 10,  # seconds
             "options": "-c statement_timeout=60000 -c lock_timeout=15000"
             " -c idle_in_transaction_session_timeout=60000",  # milliseconds
@@ -129,7 +150,7 @@ HTTP_THREADS = environment.integer("HUB_HTTP_THREADS", 32, minimum=1)
 
 # ---------------------------------------------------------------------------------------------------------------
 # Redis: broker, cache and channel layer. It may be flushed at any time.
-REDIS_URL = environment.text("REDIS_URL", "redis://127.0.0.1:16379")
+REDIS_URL = environment.read("REDIS_URL", "redis://127.0.0.1:16379", redis_server, kind="URL")
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"{REDIS_URL}/3"}}
 CHANNEL_LAYERS = {
     "default": {
@@ -140,15 +161,29 @@ CHANNEL_LAYERS = {
 
 # ---------------------------------------------------------------------------------------------------------------
 # Celery
-CELERY_BROKER_URL = environment.text("CELERY_BROKER_URL", f"{REDIS_URL}/1")
+_over_tls = "?ssl_cert_reqs=required" if REDIS_URL.startswith("rediss:") else ""
+CELERY_BROKER_URL = environment.read(
+    "CELERY_BROKER_URL",
+    f"{REDIS_URL}/1{_over_tls}",
+    url_of("redis", "rediss", "amqp", "amqps"),
+    kind="URL",
+    shown="REDIS_URL/1",
+)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "verifier"
 CELERY_TASK_ACKS_LATE = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600, "socket_keepalive": True}
-CELERY_BEAT_SCHEDULE_FILENAME = environment.text("HUB_BEAT_SCHEDULE_FILE", "/tmp/nocust-hub-beat")  # noqa: S108
+# RabbitMQ knows none of them: it gives a task to another worker when the first one's connection ends.
+CELERY_BROKER_TRANSPORT_OPTIONS = (
+    {"visibility_timeout": 3600, "socket_keepalive": True} if CELERY_BROKER_URL.startswith("redis") else {}
+)
+CELERY_BEAT_SCHEDULE_FILENAME = environment.text(
+    "HUB_BEAT_SCHEDULE_FILE",
+    "/tmp/nocust-hub-beat",  # noqa: S108
+    kind="file",
+)
 _HEARTBEAT = 1.0  # seconds
 CELERY_BEAT_SCHEDULE = {
     f"heartbeat_{name}": {
@@ -174,7 +209,7 @@ CELERY_BEAT_SCHEDULE = {
         "task": "heartbeat.tasks.update_terms_of_service",
         "schedule": crontab(hour=3, minute=0),
         "options": {"queue": "audit"},
-    }
+    },
 }
 
 
@@ -194,7 +229,9 @@ def _http_url(text: str) -> str:
 
 
 # One or several nodes, the preferred one first (contractor/nodes.py).
-HUB_ETHEREUM_NODE_URL = environment.read("HUB_ETHEREUM_NODE_URL", "http://127.0.0.1:8545", _node_urls)
+HUB_ETHEREUM_NODE_URL = environment.read(
+    "HUB_ETHEREUM_NODE_URL", "http://127.0.0.1:8545", _node_urls, kind="URLs"
+)
 # A node takes at most this long to answer; the largest requests are 2,000 blocks of logs.
 HUB_NODE_TIMEOUT_SECONDS = environment.integer("HUB_NODE_TIMEOUT_SECONDS", 15, minimum=1)
 # Of several nodes, one that is more blocks behind the highest is passed over. Nodes of one chain see a new block
@@ -225,19 +262,25 @@ def _private_key(text: str) -> bytes:
         private_key_address(key)
     except ValueError:
         raise ValueError("must be the 64 hexadecimal digits of a private key") from None
+    if PRODUCTION and key.hex() == DEVELOPMENT_KEY.removeprefix("0x"):
+        raise ValueError("is the development key, which everybody knows")
     return key
 
 
 # Where the operator's key is: one of a function that returns it, an encrypted file, or the key itself
 # (operator_api/keys.py). Development has a key that everybody knows.
 HUB_OWNER_ACCOUNT_SIGNER = environment.text("HUB_OWNER_ACCOUNT_SIGNER")
-HUB_OWNER_ACCOUNT_KEYSTORE = environment.text("HUB_OWNER_ACCOUNT_KEYSTORE")
-HUB_OWNER_ACCOUNT_KEYSTORE_PASSWORD_FILE = environment.text("HUB_OWNER_ACCOUNT_KEYSTORE_PASSWORD_FILE")
+HUB_OWNER_ACCOUNT_KEYSTORE = environment.text("HUB_OWNER_ACCOUNT_KEYSTORE", kind="file")
+HUB_OWNER_ACCOUNT_KEYSTORE_PASSWORD_FILE = environment.text(
+    "HUB_OWNER_ACCOUNT_KEYSTORE_PASSWORD_FILE", kind="file"
+)
 _elsewhere = bool(HUB_OWNER_ACCOUNT_SIGNER or HUB_OWNER_ACCOUNT_KEYSTORE)
 HUB_OWNER_ACCOUNT_KEY = environment.read(
     "HUB_OWNER_ACCOUNT_KEY",
     b"" if PRODUCTION or _elsewhere else _private_key(DEVELOPMENT_KEY),
     _private_key,
+    kind="secret",
+    shown="",
 )
 _keys = [
     name
@@ -293,7 +336,9 @@ OWNER_BALANCE_THRESHOLD = environment.integer("OWNER_BALANCE_THRESHOLD", 10**18)
 BULK_ADMISSION_LIMIT = environment.integer("BULK_ADMISSION_LIMIT", 20, minimum=1)  # wallets
 SLA_TOKEN_ADDRESS = environment.read("SLA_TOKEN_ADDRESS", parse_address(DEVELOPMENT_TOKEN), parse_address)
 SLA_TOKEN_NAME = environment.text("SLA_TOKEN_NAME", "LQD")
-SLA_RECIPIENT_ADDRESS = environment.read("SLA_RECIPIENT_ADDRESS", HUB_OWNER_ACCOUNT_ADDRESS, parse_address)
+SLA_RECIPIENT_ADDRESS = environment.read(
+    "SLA_RECIPIENT_ADDRESS", HUB_OWNER_ACCOUNT_ADDRESS, parse_address, shown="HUB_OWNER_ACCOUNT_ADDRESS"
+)
 SLA_THRESHOLD = environment.integer("SLA_THRESHOLD", 100)  # entries of a wallet's transaction set an eon
 SLA_PRICE = environment.integer("SLA_PRICE", 10**18)  # smallest unit of the token
 SLA_DURATION_DAYS = environment.integer("SLA_DURATION_DAYS", 30, minimum=1)
@@ -301,14 +346,18 @@ SWAPS_ENABLED = environment.boolean("SWAPS_ENABLED", True)
 SWAPS_PERSISTENCE_LIMIT = environment.integer("SWAPS_PERSISTENCE_LIMIT", 20, minimum=1)  # eons of an order
 if SWAPS_PERSISTENCE_LIMIT > MAX_ORDER_EONS:
     environment.problems.append(f"SWAPS_PERSISTENCE_LIMIT: must be at most {MAX_ORDER_EONS}")
-TOS_PRIVACY_POLICY_DIGEST = environment.text(
-    "TOS_PRIVACY_POLICY_DIGEST", "33F8560BDE33D87B0DB60633AF2E0481CE0B7952080673F331FA58D7D1C99A9D"
+TOS_PRIVACY_POLICY_DIGEST = environment.read(
+    "TOS_PRIVACY_POLICY_DIGEST",
+    "33F8560BDE33D87B0DB60633AF2E0481CE0B7952080673F331FA58D7D1C99A9D",
+    hexadecimal(64),
 )
-TOS_TERMS_OF_SERVICE_DIGEST = environment.text(
-    "TOS_TERMS_OF_SERVICE_DIGEST", "4625EFBA932B871BB5BAB4B0000156A995B6164EC133B900A4DEC0DB0E1242C9"
+TOS_TERMS_OF_SERVICE_DIGEST = environment.read(
+    "TOS_TERMS_OF_SERVICE_DIGEST",
+    "4625EFBA932B871BB5BAB4B0000156A995B6164EC133B900A4DEC0DB0E1242C9",
+    hexadecimal(64),
 )
 TOS_UPDATE_WINDOW_DAYS = environment.integer("TOS_UPDATE_WINDOW_DAYS", 7)
-TOS_URL = environment.text("TOS_URL", "")
+TOS_URL = environment.read("TOS_URL", "", url_of("https"), kind="URL")
 
 # Figures of the analytics endpoints may be so old: they count over everything there is.
 HUB_ANALYTICS_SECONDS = environment.integer("HUB_ANALYTICS_SECONDS", 60)
@@ -335,16 +384,16 @@ SWAGGER_SETTINGS = {"USE_SESSION_AUTH": False, "SECURITY_DEFINITIONS": None}
 # ---------------------------------------------------------------------------------------------------------------
 # Alarms (heartbeat/watch.py, heartbeat/delivery.py). They go to a web hook that takes Slack's messages, to e-mail
 # addresses, to both, or to the log and /status/ alone.
-NOTIFICATION_HOOK_URL = environment.read("NOTIFICATION_HOOK_URL", "", _http_url)
+NOTIFICATION_HOOK_URL = environment.read("NOTIFICATION_HOOK_URL", "", _http_url, kind="URL")
 NOTIFICATION_EMAIL = environment.items("NOTIFICATION_EMAIL", [])
 EMAIL_HOST = environment.text("EMAIL_HOST", "localhost")
 EMAIL_PORT = environment.integer("EMAIL_PORT", 25, minimum=1)
 EMAIL_HOST_USER = environment.text("EMAIL_HOST_USER")
-EMAIL_HOST_PASSWORD = environment.text("EMAIL_HOST_PASSWORD")
+EMAIL_HOST_PASSWORD = environment.text("EMAIL_HOST_PASSWORD", kind="secret")
 EMAIL_USE_TLS = environment.boolean("EMAIL_USE_TLS", False)
 DEFAULT_FROM_EMAIL = environment.text("EMAIL_FROM", "nocust-hub@localhost")
 # Where the runbook's pages of alarms are published; empty: messages name their files in the source.
-HUB_RUNBOOK_URL = environment.read("HUB_RUNBOOK_URL", "", _http_url)
+HUB_RUNBOOK_URL = environment.read("HUB_RUNBOOK_URL", "", _http_url, kind="URL")
 HUB_ALARM_TIMEOUT_SECONDS = environment.integer("HUB_ALARM_TIMEOUT_SECONDS", 5, minimum=1)
 # An alarm that a check raised is over when it has not been found again for so long: it must not flicker.
 HUB_ALARM_CALM_SECONDS = environment.integer("HUB_ALARM_CALM_SECONDS", 30)
@@ -359,7 +408,10 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": environment.text("LOG_LEVEL", "INFO")},
+    "root": {
+        "handlers": ["stderr"],
+        "level": environment.choice("LOG_LEVEL", "INFO", ["DEBUG", "INFO", "WARNING", "ERROR"]),
+    },
     "loggers": {
         name: {"level": "WARNING"}
         for name in ("celery.app.trace", "celery.beat", "celery.worker.strategy", "celery.worker.request")

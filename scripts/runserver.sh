@@ -3,6 +3,4 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PATH="$PWD/.hub/venv/bin:$PATH"
-exec python -m uvicorn operator_api.asgi:application --host "${HUB_HOST:-127.0.0.1}" --port "${HUB_PORT:-8123}" \
-    --ws websockets --http httptools --loop uvloop --lifespan off \
-    --timeout-keep-alive 75 --timeout-graceful-shutdown 5 --no-access-log
+exec python -m scripts.serve --host "${HUB_HOST:-127.0.0.1}" --port "${HUB_PORT:-8123}" "$@"

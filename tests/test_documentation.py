@@ -8,26 +8,6 @@ from pathlib import Path
 from contractor.alarm_catalogue import CATALOGUE
 
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text()
-
-
-def variables(path: str, pattern: str) -> set[str]:
-    found = set(re.findall(pattern, (ROOT / path).read_text()))
-    assert found, f"{path} reads no variables: has it changed its ways?"
-    return found
-
-
-def test_every_setting_is_in_the_configuration_table() -> None:
-    names = variables("operator_api/settings.py", r'environment\.\w+\(\s*"([A-Z_]+)"')
-    missing = sorted(name for name in names if f"`{name}`" not in README)
-    assert not missing
-
-
-def test_every_variable_of_the_development_hub_is_in_the_table() -> None:
-    names = variables("scripts/hub/config.py", r'environ(?:\.get\(|, )"(HUB_[A-Z_]+)"')
-    names |= variables("scripts/hub/config.py", r'"(HUB_[A-Z]+_PORT)"')
-    missing = sorted(name for name in names - {"HUB_TEST"} if f"`{name}`" not in README)
-    assert not missing
 
 
 def test_links_between_documents_lead_somewhere() -> None:

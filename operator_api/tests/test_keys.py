@@ -124,7 +124,9 @@ def test_a_signer_that_does_not_exist(settings: Any) -> None:
 
 PRODUCTION = {
     "RUNNING_IN_PRODUCTION": "true",
-    "SECRET_KEY": "x",
+    "SECRET_KEY": "0123456789abcdef" * 3,
+    "SERVER_NAME": "a hub",
+    "SLA_TOKEN_ADDRESS": "0x" + "22" * 20,
     "DATABASE_URL": "postgresql://hub@127.0.0.1/hub",
     "REDIS_URL": "redis://127.0.0.1",
     "HUB_OWNER_ACCOUNT_ADDRESS": "0x" + ADDRESS.hex(),

@@ -26,6 +26,7 @@ USAGE = """usage: ./run.sh [COMMAND]
   doctor           check everything that the hub needs, and print what mends each failing point
   env              print the running hub's variables as shell commands
   manage ARGS...   Django's manage.py with the running hub's variables
+  prod [COMMAND]   the production hub, from .env: './run.sh prod help' lists its commands
   help             this text
 
 Settings come from the environment: HUB_PORT, HUB_NODE_PORT, HUB_DATABASE_PORT, HUB_REDIS_PORT, HUB_BLOCK_TIME,
@@ -81,7 +82,7 @@ def status(config: Config, _arguments: list[str]) -> int:
     """Print the state of each process; 0 if all is well."""
     from scripts.hub import report
 
-    text, healthy = report.status(config)
+    text, healthy = report.status(config.folder)
     print(text)
     return 0 if healthy else 1
 
@@ -161,12 +162,16 @@ def main(arguments: list[str]) -> int:
     if name in {"help", "-h", "--help"}:
         print(USAGE)
         return 0
-    command = COMMANDS.get(name)
-    if command is None:
+    if name not in {*COMMANDS, "prod"}:
         print(f"There is no command {name!r}.\n\n{USAGE}", file=sys.stderr)
         return 2
     try:
-        code = command(configuration.from_environment(), arguments[1:])
+        if name == "prod":
+            from scripts.hub import production
+
+            code = production.run(arguments[1:])
+        else:
+            code = COMMANDS[name](configuration.from_environment(), arguments[1:])
         sys.stdout.flush()
         return code
     except HubError as error:

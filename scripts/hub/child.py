@@ -41,7 +41,7 @@ class Program:
 
     `stop_signal` asks it to end; `death_signal` is what the kernel sends it if the supervisor dies.
     `before` runs before each start. `ready(pid)` says whether it serves, and raises HubError if something else
-    answers in its place.
+    answers in its place. `inherit` are open files that it gets under the same numbers.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Program:
     stop_seconds: float = 10.0
     before: Callable[[], None] = _nothing
     ready: Callable[[int], bool] = _always
+    inherit: tuple[int, ...] = ()
 
 
 @dataclass
@@ -100,6 +101,7 @@ def spawn(program: Program, log: Path) -> Child:
                 env=program.environment,
                 cwd=program.folder,
                 start_new_session=True,
+                pass_fds=program.inherit,
                 user=account.uid if account else None,
                 group=account.gid if account else None,
                 extra_groups=[] if account else None,

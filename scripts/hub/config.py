@@ -43,6 +43,10 @@ OWN_VARIABLES = (
     "SLA_TOKEN_ADDRESS",
     "HUB_BEAT_SCHEDULE_FILE",
     "HUB_DATA",
+    "HUB_DRAIN_SECONDS",
+    "HUB_ENV_FILE",
+    "HUB_SERVER_PROCESSES",
+    "RUNNING_IN_PRODUCTION",
     "HUB_HOST",
     "HUB_BLOCK_TIME",
     "HUB_BLOCKS_PER_EON",
@@ -108,7 +112,7 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Config:
     if environ.get("RUNNING_IN_PRODUCTION", "").lower() in {"1", "true", "yes", "on"}:
         raise HubError(
             "RUNNING_IN_PRODUCTION is set, and ./run.sh is for development: it may use a public key. "
-            "In production start scripts/*.sh, one process each."
+            "The production hub is './run.sh prod'."
         )
     own_key = environ.get("HUB_OWNER_ACCOUNT_KEY", "")
     return Config(

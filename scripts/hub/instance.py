@@ -82,8 +82,8 @@ def write(folder: Path, record: Record) -> None:
 
 
 @contextmanager
-def hold(folder: Path) -> Iterator[None]:
-    """Be the only hub in the folder. Raises HubError if another one runs there."""
+def hold(folder: Path, ended_by: str = "./run.sh stop") -> Iterator[None]:
+    """Be the only hub in the folder. Raises HubError, which names the command that ends the other one."""
     make_folders(folder)
     with (folder / "run" / "lock").open("w", encoding="ascii") as lock:
         try:
@@ -91,7 +91,7 @@ def hold(folder: Path) -> Iterator[None]:
         except OSError:
             record = running(folder)
             where = f" at {record.url} (process {record.pid})" if record else ""
-            raise HubError(f"The hub is already running{where}: './run.sh stop' ends it.") from None
+            raise HubError(f"The hub is already running{where}: '{ended_by}' ends it.") from None
         end_leftovers(folder)
         yield
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from scripts.hub import instance
 from scripts.hub.config import Config
 
@@ -30,9 +32,9 @@ def where(config: Config, environment: dict[str, str], seconds: float) -> str:
     )
 
 
-def status(config: Config) -> tuple[str, bool]:
+def status(folder: Path) -> tuple[str, bool]:
     """The state of each process, and whether the hub runs and is ready."""
-    record = instance.running(config.folder)
+    record = instance.running(folder)
     if record is None:
         return "The hub is not running.", False
     state = "ready" if record.ready else "not ready"

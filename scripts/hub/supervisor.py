@@ -57,6 +57,7 @@ class Supervisor:
         self.stop_requested = False
         self._say = say
         self._changed = changed
+        self._leaving: list[Child] = []  # replaced, and not ended yet
         self._next_log_check = time.monotonic() + LOG_CHECK
 
     def log(self, name: str) -> Path:
@@ -71,6 +72,11 @@ class Supervisor:
         child = spawn(program, self.log(program.name))
         self.slots[program.name] = Slot(program, child)
         self._changed()
+        self._await_ready(child, seconds)
+        return child
+
+    def _await_ready(self, child: Child, seconds: float) -> None:
+        program = child.program
         deadline = time.monotonic() + seconds
         while seconds:
             code = child.ended()
@@ -81,7 +87,45 @@ class Supervisor:
             if time.monotonic() > deadline:
                 raise HubError(self._failure(program.name, f"does not answer after {seconds:.0f} s"))
             self._pause(program.name)
-        return child
+
+    def replace(self, program: Program, seconds: float) -> None:
+        """Start a program beside the running one of its name and, once it is ready, end that one.
+
+        Raises HubError if the new one is not ready in `seconds`; the old one goes on then.
+        """
+        slot = self.slots[program.name]
+        child = spawn(program, self.log(program.name))
+        try:
+            self._await_ready(child, seconds)
+        except BaseException:
+            _end([child])
+            raise
+        old, slot.child, slot.program = slot.child, child, program
+        slot.restarts += 1
+        self._changed()
+        if old is not None:
+            self._see_off(old)
+
+    def restart(self, program: Program) -> None:
+        """End the running program of that name in order, then start this one in its place."""
+        slot = self.slots[program.name]
+        old, slot.child, slot.program, slot.next_start = slot.child, None, program, float("inf")
+        if old is not None:
+            self._see_off(old)
+        slot.next_start = 0.0
+        self.check()
+
+    def _see_off(self, child: Child) -> None:
+        """Ask a program that has been replaced to end, and watch the others until it has."""
+        self._leaving.append(child)
+        child.signal(child.program.stop_signal)
+        deadline = time.monotonic() + child.program.stop_seconds
+        while child.ended() is None:
+            if time.monotonic() > deadline:
+                child.signal(signal.SIGKILL)
+                self._say(f"{child.program.name} did not end in time and was killed")
+            self._pause()
+        self._leaving.remove(child)
 
     def _failure(self, name: str, what: str) -> str:
         lines = last_lines(self.log(name))
@@ -159,6 +203,7 @@ class Supervisor:
 
     def stop(self, groups: list[list[str]] | None = None) -> None:
         """End every program: groups of names one after the other, or all in reverse order of their start."""
+        _end(self._leaving)
         ordered = groups if groups is not None else [[name] for name in reversed(self.slots)]
         for names in ordered:
             slots = [self.slots.pop(name) for name in names if name in self.slots]

@@ -56,7 +56,7 @@ def test_the_scheduler_is_celery_beat(checkout: Path) -> None:
 
 def test_the_server_listens_where_it_is_told(checkout: Path) -> None:
     command = " ".join(started(checkout, "server", HUB_HOST="localhost", HUB_PORT="7001"))
-    assert command.startswith("-m uvicorn operator_api.asgi:application --host localhost --port 7001 ")
+    assert command.startswith("-m scripts.serve --host localhost --port 7001")
     assert "--port 8123" in " ".join(started(checkout, "server"))
 
 
@@ -79,7 +79,19 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     done = hub("help", folder=tmp_path)
     assert done.returncode == 0
     named = re.findall(r"^  (\w+) ", done.stdout, re.MULTILINE)
-    assert named == ["dev", "stop", "status", "logs", "reset", "test", "doctor", "env", "manage", "help"]
+    assert named == [
+        "dev",
+        "stop",
+        "status",
+        "logs",
+        "reset",
+        "test",
+        "doctor",
+        "env",
+        "manage",
+        "prod",
+        "help",
+    ]
 
 
 def test_an_unknown_command_is_refused(tmp_path: Path) -> None:

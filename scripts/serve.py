@@ -1,0 +1,163 @@
+"""One server process: HTTP and websockets, ended without losing a request (`runserver.sh`).
+
+    python -m scripts.serve --host 127.0.0.1 --port 8123
+    python -m scripts.serve --fd 3 --ready-file run/server.ready
+
+With `--fd` it serves sockets that somebody else opened and keeps open: a connection that comes while this process
+ends waits in the socket's queue for the next one. After SIGTERM it takes no new connections, tells clients with
+each answer to connect anew, and closes the connections that are still idle after HUB_DRAIN_SECONDS. Websockets are
+closed at once with code 1012 (service restart).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any, cast
+
+import uvicorn
+from uvicorn.protocols.websockets.websockets_impl import WebSocketProtocol
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+KEEP_ALIVE_SECONDS = 75
+"""Longer than proxies keep an idle connection, so that it is they who close it."""
+ANSWER_SECONDS = 25
+"""Longest wait for requests that are under way at the end."""
+POLL = 0.05
+FIRST_REQUEST = "/health/live"
+"""Asked for before the first connection is taken: it loads what the first request would wait for."""
+
+
+class Draining:
+    """The application; while `active`, its answers ask clients to connect anew."""
+
+    def __init__(self, application: Application) -> None:
+        self.application = application
+        self.active = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def answer(message: Message) -> None:
+            if self.active and message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), (b"connection", b"close")]
+            await send(message)
+
+        await self.application(scope, receive, answer if scope["type"] == "http" else send)
+
+
+class DrainingServer(uvicorn.Server):
+    """A server that ends in two steps: first it is left by its clients, then it closes what is idle."""
+
+    def __init__(
+        self, config: uvicorn.Config, application: Draining, drain_seconds: float, ready_file: Path | None
+    ) -> None:
+        super().__init__(config)
+        self.application = application
+        self.drain_seconds = drain_seconds
+        self.ready_file = ready_file
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        status = await first_request(self.application)
+        if status == 500:
+            sys.exit("the application fails at its first request; see the lines above")
+        await super().startup(sockets)
+        if self.ready_file is not None:
+            self.ready_file.write_text(str(os.getpid()), encoding="ascii")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        self.application.active = True
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, WebSocketProtocol):
+                connection.shutdown()
+        deadline = asyncio.get_running_loop().time() + self.drain_seconds
+        while self.server_state.connections and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(POLL)
+        await super().shutdown(sockets)
+
+
+async def first_request(application: Application) -> int:
+    """The status of a first request, made inside this process; 500 if the application raised."""
+    status = 500
+    asked = False
+
+    async def receive() -> Message:
+        nonlocal asked
+        if asked:
+            return {"type": "http.disconnect"}
+        asked = True
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+
+    scope: Scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": FIRST_REQUEST,
+        "raw_path": FIRST_REQUEST.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost")],
+        "client": ("127.0.0.1", 0),
+        "server": ("127.0.0.1", 0),
+    }
+    await application(scope, receive, send)
+    return status
+
+
+def load() -> Application:
+    """The hub's ASGI application. Raises ImproperlyConfigured."""
+    from operator_api.asgi import application
+
+    return cast(Application, application)
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8123)
+    parser.add_argument("--fd", type=int, action="append", help="a listening socket that was passed on")
+    parser.add_argument("--ready-file", type=Path, help="gets this process's number once it serves")
+    options = parser.parse_args()
+    drain_seconds = float(os.environ.get("HUB_DRAIN_SECONDS", "") or 0)
+    application = Draining(load())
+    config = uvicorn.Config(
+        application,
+        host=options.host,
+        port=options.port,
+        interface="asgi3",
+        loop="uvloop",
+        http="httptools",
+        ws="websockets",
+        lifespan="off",
+        access_log=False,
+        proxy_headers=False,  # the application does that, for HUB_TRUSTED_PROXIES
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=ANSWER_SECONDS if drain_seconds else 5,
+    )
+    server = DrainingServer(config, application, drain_seconds, options.ready_file)
+    sockets = [socket.socket(fileno=number) for number in options.fd] if options.fd else None
+    server.run(sockets)
+    if not server.started:
+        sys.exit(3)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,257 @@
+"""`./run.sh prod`: what it reads, what it refuses, and how the supervisor replaces programs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from scripts.hub import dotenv, environment
+from scripts.hub.config import ROOT, base_environment
+from scripts.hub.errors import HubError
+from scripts.hub.listening import open_listener
+from scripts.hub.ports import free_ports
+from scripts.hub.supervisor import Supervisor
+from scripts.tests.helpers import SLEEPER, eventually, python
+
+KEY = "11" * 32
+ADDRESS = "0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A"  # that of KEY
+OTHER = "0x90F8bf6A479f320ead074411a4B0e7944Ea8c9C1"
+GOOD = {
+    "SECRET_KEY": "kJ8s0vQ3xZ1nB6tY4wR7uM2pL9cF5hD0aG8eK3iV6oX1qN4z",
+    "ALLOWED_HOSTS": "hub.example.org",
+    "SERVER_NAME": "a hub",
+    "DATABASE_URL": "postgresql://hub:secret-of-the-database@127.0.0.1:1/hub?sslmode=disable",
+    "REDIS_URL": "redis://127.0.0.1:1",
+    "HUB_ETHEREUM_NODE_URL": "http://127.0.0.1:1",
+    "HUB_OWNER_ACCOUNT_ADDRESS": ADDRESS,
+    "HUB_OWNER_ACCOUNT_KEY": KEY,
+    "HUB_LQD_CONTRACT_ADDRESS": OTHER,
+    "SLA_TOKEN_ADDRESS": OTHER,
+}
+
+
+def prod(tmp_path: Path, *arguments: str, text: str = "", **file: str) -> subprocess.CompletedProcess[str]:
+    """One command of `./run.sh prod` with this `.env`."""
+    path = tmp_path / "hub.env"
+    path.write_text(text or "".join(f"{name}={value}\n" for name, value in file.items()))
+    return subprocess.run(
+        [str(ROOT / "run.sh"), "prod", *arguments],
+        env=base_environment() | {"HUB_ENV_FILE": str(path), "HUB_DATA": str(tmp_path / "data")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def problems(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """What it refused to start for: one sentence a line, and no traceback."""
+    assert done.returncode == 1, done.stdout
+    assert "Traceback" not in done.stderr
+    assert "File " not in done.stderr
+    first, *lines = done.stderr.splitlines()
+    assert first == f"run.sh: The environment is not right ({len(lines)} found):"
+    return [line.strip() for line in lines]
+
+
+def test_an_empty_environment_is_refused_with_all_that_is_missing(tmp_path: Path) -> None:
+    named = {line.split(":")[0] for line in problems(prod(tmp_path, text="\n"))}
+    assert named == {
+        *(set(GOOD) - {"HUB_OWNER_ACCOUNT_KEY"}),
+        "HUB_OWNER_ACCOUNT_KEYSTORE",  # or another way to have the key
+    }
+
+
+def test_everything_wrong_is_named_at_once_and_no_secret_is_shown(tmp_path: Path) -> None:
+    bad = GOOD | {
+        "SECRET_KEY": "secret",
+        "ALLOWED_HOSTS": "*",
+        "DATABASE_URL": "mysql://hub:hush@db/hub",
+        "REDIS_URL": "redis://:hush@127.0.0.1:6379/4",
+        "CELERY_BROKER_URL": "kafka://127.0.0.1",
+        "HUB_ETHEREUM_NODE_URL": "ws://127.0.0.1:8546",
+        "HUB_ETHEREUM_NETWORK_IS_POA": "perhaps",
+        "HUB_LQD_CONTRACT_ADDRESS": "0x1234",
+        "HUB_LQD_CONTRACT_CONFIRMATIONS": "three",
+        "HUB_OWNER_ACCOUNT_KEY": "hush" * 16,
+        "TOS_URL": "ftp://example.org",
+        "LOG_LEVEL": "LOUD",
+        "HUB_SERVER_PROCESSES": "0",
+        "HUB_CONFIRMATIONS": "3",
+        "SERVER_NAMES": "a, b",
+        "RUNNING_IN_PRODUCTION": "false",
+    }
+    lines = problems(prod(tmp_path, "check", **bad))
+    named = {line.split(":")[0] for line in lines}
+    same = {"HUB_OWNER_ACCOUNT_ADDRESS", "SERVER_NAME", "SLA_TOKEN_ADDRESS"}
+    # A key that cannot be read is none, which is a problem of its own.
+    assert named == (set(bad) - same) | {"HUB_OWNER_ACCOUNT_KEYSTORE"}
+    assert "SERVER_NAMES: is not a setting; did you mean SERVER_NAME?" in lines
+    assert "hush" not in "\n".join(lines)
+    assert "secret" not in "\n".join(lines)
+
+
+def test_the_development_key_is_refused(tmp_path: Path) -> None:
+    public = "0x4f3edf983ac636a65a842ce7c78d9aa706d3b113bce9c46f30d7d21715b23b1d"
+    bad = GOOD | {"HUB_OWNER_ACCOUNT_ADDRESS": OTHER, "HUB_OWNER_ACCOUNT_KEY": public}
+    lines = problems(prod(tmp_path, "server", **bad))
+    assert "HUB_OWNER_ACCOUNT_KEY: is the development key, which everybody knows" in lines
+
+
+def test_a_key_of_another_account_and_a_wrong_keystore_are_refused(tmp_path: Path) -> None:
+    (line,) = problems(prod(tmp_path, "check", **GOOD | {"HUB_OWNER_ACCOUNT_ADDRESS": OTHER}))
+    assert line == "HUB_OWNER_ACCOUNT_KEY: is not the key of HUB_OWNER_ACCOUNT_ADDRESS"
+    file, password = tmp_path / "key.json", tmp_path / "password"
+    file.write_text("{}")
+    password.write_text("no")
+    bad = {name: value for name, value in GOOD.items() if name != "HUB_OWNER_ACCOUNT_KEY"}
+    bad |= {
+        "HUB_OWNER_ACCOUNT_KEYSTORE": str(file),
+        "HUB_OWNER_ACCOUNT_KEYSTORE_PASSWORD_FILE": str(password),
+    }
+    (line,) = problems(prod(tmp_path, "check", **bad))
+    assert line.startswith(f"HUB_OWNER_ACCOUNT_KEYSTORE {file}: ")
+
+
+def test_servers_that_do_not_answer_are_all_named_without_passwords(tmp_path: Path) -> None:
+    done = prod(tmp_path, "check", **GOOD | {"CELERY_BROKER_URL": "amqp://hub:hush@127.0.0.1:1/hub"})
+    named = [line.split(":")[0] for line in problems(done)]
+    assert named == ["DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "HUB_ETHEREUM_NODE_URL"]
+    assert "hush" not in done.stderr
+    assert "secret-of-the-database" not in done.stderr
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "hub.env"
+    path.write_text("".join(f"{name}='{value}'\n" for name, value in GOOD.items()) + "HUB_PORT=7001\n")
+    kept = base_environment() | {"HUB_ENV_FILE": str(path)}
+    assert environment.load(live=False, environ=kept).port == 7001
+    production = environment.load(live=False, environ=kept | {"HUB_PORT": "7002", "LOG_LEVEL": "DEBUG"})
+    assert production.port == 7002
+    assert production.environment["LOG_LEVEL"] == "DEBUG"
+    assert production.environment["RUNNING_IN_PRODUCTION"] == "true"
+
+
+def test_an_unknown_command_and_a_missing_file_are_sentences(tmp_path: Path) -> None:
+    done = prod(tmp_path, "begin", text="\n")
+    assert done.returncode == 1
+    assert "There is no command 'begin'." in done.stderr
+    with pytest.raises(HubError, match="No such file"):
+        environment.load(live=False, environ=base_environment() | {"HUB_ENV_FILE": str(tmp_path / "none")})
+
+
+def test_the_file_takes_what_the_documentation_says() -> None:
+    text = "# comment\n\nA_A=1 # one\nexport B_B='two # two'\nC_C=\"a=b\"  # c\nD_D=\nE_E=x#y\n"
+    assert dotenv.parse(text) == (
+        {"A_A": "1", "B_B": "two # two", "C_C": "a=b", "D_D": "", "E_E": "x#y"},
+        [],
+    )
+    _, wrong = dotenv.parse("A_A=1\nnonsense\nA_A=2\nB_B='open\n")
+    assert wrong == [
+        "line 2: is not NAME=value",
+        "line 3: A_A is set a second time",
+        "line 4: the quotes around B_B's value are not closed",
+    ]
+
+
+def test_an_occupied_port_is_refused_with_who_has_it() -> None:
+    (port,) = free_ports(1)
+    held = open_listener("127.0.0.1", port)
+    try:
+        with pytest.raises(HubError, match="HUB_PORT"):
+            open_listener("127.0.0.1", port)
+    finally:
+        held.close()
+    open_listener("localhost", port).close()
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path) -> Supervisor:
+    return Supervisor(tmp_path, print)
+
+
+def test_a_program_is_replaced_by_one_that_is_ready(supervisor: Supervisor) -> None:
+    began = time.monotonic()
+    old = supervisor.start(python("p", SLEEPER))
+    try:
+        supervisor.replace(python("p", SLEEPER, ready=lambda _pid: time.monotonic() - began > 1), 10)
+        assert old.ended() is not None
+        assert supervisor.slots["p"].child is not None
+        assert supervisor.slots["p"].child.ended() is None
+        assert time.monotonic() - began > 1
+    finally:
+        supervisor.stop()
+
+
+def test_a_program_stays_when_its_successor_fails(supervisor: Supervisor) -> None:
+    old = supervisor.start(python("p", SLEEPER))
+    try:
+        with pytest.raises(HubError, match="ended with code 3"):
+            supervisor.replace(python("p", "raise SystemExit(3)", ready=lambda _pid: False), 10)
+        assert old.ended() is None
+        assert supervisor.slots["p"].child is old
+    finally:
+        supervisor.stop()
+
+
+def test_a_program_is_restarted_in_order(supervisor: Supervisor) -> None:
+    old = supervisor.start(python("p", SLEEPER))
+    try:
+        supervisor.restart(python("p", SLEEPER))
+        assert old.ended() is not None
+        assert eventually(lambda: supervisor.slots["p"].child is not None)
+        assert not supervisor.slots["p"].deaths
+    finally:
+        supervisor.stop()
+
+
+SERVE = """
+import asyncio, sys
+from pathlib import Path
+from scripts import serve
+async def application(scope, receive, send):
+    if scope["path"] == "/slow":
+        await asyncio.sleep(1.5)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+serve.load = lambda: application
+serve.main()
+"""
+
+
+def test_a_server_that_ends_answers_what_is_under_way_and_lets_its_clients_go(tmp_path: Path) -> None:
+    """On one kept connection: a request that is under way at SIGTERM is answered, with `connection: close`."""
+    import http.client
+    import threading
+
+    (port,) = free_ports(1)
+    listener = open_listener("127.0.0.1", port)
+    ready = tmp_path / "ready"
+    command = [sys.executable, "-c", SERVE, "--fd", str(listener.numbers[0]), "--ready-file", str(ready)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=base_environment() | {"HUB_DRAIN_SECONDS": "30"}, pass_fds=listener.numbers
+    )
+    try:
+        assert eventually(ready.exists, 30)
+        assert ready.read_text() == str(process.pid)
+        busy, idle = (http.client.HTTPConnection("127.0.0.1", port, timeout=20) for _ in range(2))
+        idle.request("GET", "/")
+        answer = idle.getresponse()
+        assert (answer.read(), answer.getheader("connection")) == (b"ok", None)
+        busy.request("GET", "/slow")
+        threading.Timer(0.3, process.terminate).start()
+        answer = busy.getresponse()
+        assert (answer.read(), answer.getheader("connection")) == (b"ok", "close")
+        idle.request("GET", "/")  # it was told nothing yet, and is served on the old connection
+        answer = idle.getresponse()
+        assert (answer.read(), answer.getheader("connection")) == (b"ok", "close")
+        assert process.wait(10) in {0, -15}  # long before the 30 seconds: nobody is left
+    finally:
+        process.kill()
+        process.wait()
+        listener.close()
