@@ -361,6 +361,10 @@ TOS_URL = environment.read("TOS_URL", "", url_of("https"), kind="URL")
 
 # Figures of the analytics endpoints may be so old: they count over everything there is.
 HUB_ANALYTICS_SECONDS = environment.integer("HUB_ANALYTICS_SECONDS", 60)
+# Events are kept so long for websocket clients that missed them; later they have to take a snapshot.
+HUB_STREAM_RETENTION_HOURS = environment.integer("HUB_STREAM_RETENTION_HOURS", 24, minimum=1)
+# Websocket connections that an address may have with one server process; 0: any number.
+HUB_STREAM_CONNECTIONS_PER_ADDRESS = environment.integer("HUB_STREAM_CONNECTIONS_PER_ADDRESS", 1000)
 
 # ---------------------------------------------------------------------------------------------------------------
 # REST

@@ -4,56 +4,99 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import orjson
 from django.db import Error
-from django.db.models import Q
+from django.db.models import Model, Q
 
 from auditor import render, selectors
 from ledger.models import (
     Deposit,
     Event,
     Outbox,
+    Reorganisation,
     RootCommitment,
     Transfer,
     Wallet,
     Withdrawal,
     WithdrawalRequest,
 )
-from synchronizer.streams import group_of, name_of, notification, wallet_of
+from ledger.store import chain_status
+from synchronizer import log, status
+from synchronizer.log import Entry, Fresh
+from synchronizer.orders import ORDER_EVENTS, told_of
+from synchronizer.streams import ALL_WALLETS, HUB, group_of, name_of, notification, wallet_of
 
 logger = logging.getLogger(__name__)
 
-Item = tuple[str, str, str] | tuple[None, None, int]
-"""(lane, group, frame), or (None, None, eon) for a checkpoint, whose frames are made where they are sent."""
+Item = tuple[int, str, str | int, bool]
+"""(position, group, frame, whether it passes frames that wait), or (position, ALL_WALLETS, eon, False) for a
+checkpoint, whose frames are made where they are sent. A registration is the first event of its stream, so it need
+not wait for other streams' states; and a client that registers several wallets counts on their order."""
 
-REGISTRATIONS = ""
-"""The lane of REGISTERED_WALLET. What travels in one lane keeps its order on a connection. Other frames travel in
-the lane of their own stream; but a client that registers several wallets counts on the order across streams."""
+Frame = tuple[int, str, str]
+"""(position, group, text)."""
 
-Frames = dict[str, list[tuple[str, str]]]
-"""By lane, (group, frame) in order."""
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What one stream is told. `registered`: on a wallet's stream, the eon in which the wallet registered."""
+
+    group: str
+    stream: str
+    event: str
+    model: orjson.Fragment
+    registered: int | None = None
+
+    def frame(self, entry: Entry) -> str:
+        """The frame that tells it at its place in the stream."""
+        return notification(self.stream, self.event, self.model, entry.position, entry.previous)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How events of a kind are read, all at once by their object ids, and who is told what, in which order."""
+
+    read: Callable[[Collection[int]], Mapping[int, Any]]
+    tell: Callable[[Any], list[Notice]]
 
 
 @dataclass(slots=True)
 class Batch:
     """Events ready to be told, in order, and the rows that could not be made ready, with the reasons."""
 
-    items: list[Item] = field(default_factory=list)
+    told: list[tuple[Fresh, Notice | None]] = field(default_factory=list)
     failures: list[tuple[Outbox, str]] = field(default_factory=list)
 
+    def items(self, entries: Sequence[Entry]) -> list[Item]:
+        """What goes to the server processes, once the events have their places."""
+        return [_item(entry, notice) for entry, (_, notice) in zip(entries, self.told, strict=True)]
 
-Told = list[tuple[Wallet, render.Object]]
-"""Wallets whose streams are told an event, in this order, and what they are told."""
+
+def _item(entry: Entry, notice: Notice | None) -> Item:
+    if notice is None:
+        return (entry.position, entry.group, entry.object_id, False)
+    first = entry.event == Event.REGISTERED_WALLET
+    return (entry.position, entry.group, notice.frame(entry), first)
 
 
-def _transfer(row: Transfer) -> Told:
-    receipt = render.transfer_receipt(row)
-    return [(row.recipient, receipt), (row.wallet, receipt)]
+# ---- kinds of events --------------------------------------------------------------------------------------------
+
+
+def _to_wallets(event: str, wallets: Iterable[Wallet], model: render.Object) -> list[Notice]:
+    """The same for the streams of several wallets."""
+    text = orjson.Fragment(orjson.dumps(model))
+    return [
+        Notice(group_of(wallet), name_of(wallet), event, text, wallet.registration_eon_number)
+        for wallet in wallets
+    ]
+
+
+def _to_hub(event: str, model: render.Object) -> list[Notice]:
+    return [Notice(HUB, HUB, event, orjson.Fragment(orjson.dumps(model)))]
 
 
 def _owner(row: Deposit | WithdrawalRequest | Withdrawal) -> Wallet:
@@ -62,62 +105,173 @@ def _owner(row: Deposit | WithdrawalRequest | Withdrawal) -> Wallet:
     return row.wallet
 
 
-READERS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], Told]]] = {
-    Event.REGISTERED_WALLET: (
-        lambda: Wallet.objects.select_related("token"),
-        lambda row: [(row, render.admission(row))],
+def _rows(queryset: Callable[[], Any]) -> Callable[[Collection[int]], Mapping[int, Model]]:
+    return lambda ids: queryset().in_bulk(ids)
+
+
+def _commitments(eons: Collection[int]) -> Mapping[int, RootCommitment]:
+    return {row.eon_number: row for row in RootCommitment.objects.filter(eon_number__in=eons)}
+
+
+def _eons(eons: Collection[int]) -> Mapping[int, render.Object]:
+    chain = chain_status()
+    return {eon: {"eon_number": eon, "block": chain.first_block_of(eon)} for eon in eons}
+
+
+def _commitment(row: RootCommitment) -> render.Object:
+    return {"eon_number": row.eon_number, "merkle_root": render.hex0x(row.merkle_root)}
+
+
+def _reorganisation(row: Reorganisation) -> render.Object:
+    return {
+        "first_block": row.first_block,
+        "blocks": row.blocks,
+        "abandoned_hash": render.hex0x(row.abandoned_hash),
+        "head_hash": render.hex0x(row.head_hash),
+        "deep": row.deep,
+        "time": render.seconds(row.time),
+    }
+
+
+def _confirmation(row: Transfer) -> list[Notice]:
+    return _to_wallets(Event.TRANSFER_CONFIRMATION, [row.recipient, row.wallet], render.transfer_receipt(row))
+
+
+def _order(event: str) -> Kind:
+    """Both wallets are told, and the stream of the pair under a name of its own."""
+    kind = ORDER_EVENTS[event]
+
+    def tell(row: Transfer) -> list[Notice]:
+        model = orjson.Fragment(orjson.dumps(kind.render(row)))
+        registered = {
+            group_of(wallet): wallet.registration_eon_number for wallet in (row.wallet, row.recipient)
+        }
+        return [
+            Notice(told.group, told.stream, told.event, model, registered.get(told.group))
+            for told in told_of(event, row)
+        ]
+
+    return Kind(_rows(kind.rows), tell)
+
+
+KINDS: Mapping[str, Kind] = {
+    Event.REGISTERED_WALLET: Kind(
+        _rows(lambda: Wallet.objects.select_related("token")),
+        lambda row: _to_wallets(Event.REGISTERED_WALLET, [row], render.admission(row)),
     ),
-    Event.CONFIRMED_DEPOSIT: (
-        lambda: Deposit.objects.select_related("wallet__token"),
-        lambda row: [(_owner(row), render.deposit(row))],
+    Event.CONFIRMED_DEPOSIT: Kind(
+        _rows(lambda: Deposit.objects.select_related("wallet__token")),
+        lambda row: _to_wallets(Event.CONFIRMED_DEPOSIT, [_owner(row)], render.deposit(row)),
     ),
-    Event.REQUESTED_WITHDRAWAL: (
-        lambda: WithdrawalRequest.objects.select_related("wallet__token"),
-        lambda row: [(_owner(row), render.withdrawal_request(row))],
+    Event.REQUESTED_WITHDRAWAL: Kind(
+        _rows(lambda: WithdrawalRequest.objects.select_related("wallet__token")),
+        lambda row: _to_wallets(Event.REQUESTED_WITHDRAWAL, [_owner(row)], render.withdrawal_request(row)),
     ),
-    Event.CONFIRMED_WITHDRAWAL: (
-        lambda: Withdrawal.objects.select_related("wallet__token", "request"),
-        lambda row: [(_owner(row), render.withdrawal(row))],
+    Event.CONFIRMED_WITHDRAWAL: Kind(
+        _rows(lambda: Withdrawal.objects.select_related("wallet__token", "request")),
+        lambda row: _to_wallets(Event.CONFIRMED_WITHDRAWAL, [_owner(row)], render.withdrawal(row)),
     ),
-    Event.TRANSFER_CONFIRMATION: (selectors.full_transfers, _transfer),
+    Event.TRANSFER_CONFIRMATION: Kind(_rows(selectors.full_transfers), _confirmation),
+    **{event: _order(event) for event in ORDER_EVENTS},
+    Event.CHECKPOINT_CREATED: Kind(
+        _commitments, lambda row: _to_hub(Event.CHECKPOINT_CREATED, _commitment(row))
+    ),
+    Event.CHECKPOINT_SUBMITTED: Kind(
+        _commitments, lambda row: _to_hub(Event.CHECKPOINT_SUBMITTED, _commitment(row))
+    ),
+    Event.EON_STARTED: Kind(_eons, lambda model: _to_hub(Event.EON_STARTED, model)),
+    Event.REORGANISATION: Kind(
+        _rows(Reorganisation.objects.all),
+        lambda row: _to_hub(Event.REORGANISATION, _reorganisation(row)),
+    ),
+    Event.STATUS: Kind(
+        lambda flags: {value: status.names(value) for value in flags},
+        lambda model: _to_hub(Event.STATUS, model),
+    ),
 }
 
 
-def batch(rows: Sequence[Outbox]) -> Batch:
-    """The outbox rows' frames in order; one query for each kind of event. Raises django.db.Error."""
+def _objects(events: Iterable[tuple[str, int]]) -> dict[str, Mapping[int, Any]]:
+    """What the events tell of, by event and object id; one query for each kind. Raises django.db.Error."""
     wanted: dict[str, set[int]] = defaultdict(set)
-    for row in rows:
-        wanted[row.event].add(row.object_id)
-    objects = {event: READERS[event][0]().in_bulk(ids) for event, ids in wanted.items() if event in READERS}
+    for event, object_id in events:
+        wanted[event].add(object_id)
+    return {event: KINDS[event].read(ids) for event, ids in wanted.items() if event in KINDS}
+
+
+def _notices(event: str, object_id: int, objects: Mapping[str, Mapping[int, Any]]) -> list[Notice]:
+    if event not in KINDS:
+        raise LookupError("there is no such kind of event")
+    found = objects[event].get(object_id)
+    if found is None:
+        raise LookupError("what it tells of does not exist")
+    return KINDS[event].tell(found)
+
+
+# ---- told for the first time ------------------------------------------------------------------------------------
+
+
+def batch(rows: Sequence[Outbox]) -> Batch:
+    """The outbox rows' events in order, one for each stream that is told. Raises django.db.Error.
+
+    An order that was matched several times is told as it is now, which is enough to tell once.
+    """
+    objects = _objects((row.event, row.object_id) for row in rows)
     result = Batch()
+    matched: set[int] = set()
     for row in rows:
+        if row.event == Event.MATCHED_SWAP:
+            if row.object_id in matched:
+                continue
+            matched.add(row.object_id)
         try:
-            result.items += _items(row, objects)
+            notices = _notices(row.event, row.object_id, objects)
         except Error:
             raise
         except Exception as error:
             logger.exception("ALARM: %s %d of the outbox cannot be told", row.event, row.object_id)
             result.failures.append((row, f"{type(error).__name__}: {error}"))
+            continue
+        if row.event == Event.CHECKPOINT_CREATED:
+            result.told.append((Fresh(ALL_WALLETS, row.event, row.object_id), None))
+        for notice in notices:
+            result.told.append((Fresh(notice.group, row.event, row.object_id, notice.registered), notice))
     return result
 
 
-def _items(row: Outbox, objects: Mapping[str, Mapping[int, Any]]) -> list[Item]:
-    if row.event == Event.CHECKPOINT_CREATED:
-        return [(None, None, row.object_id)]
-    if row.event not in READERS:
-        raise LookupError("there is no such kind of event")
-    found = objects[row.event].get(row.object_id)
-    if found is None:
-        raise LookupError("what it tells of does not exist")
-    lane = REGISTRATIONS if row.event == Event.REGISTERED_WALLET else None
-    pairs = _pairs(row.event, READERS[row.event][1](found))
-    return [(group if lane is None else lane, group, frame) for group, frame in pairs]
+# ---- told again -------------------------------------------------------------------------------------------------
 
 
-def _pairs(event: str, told: Told) -> list[tuple[str, str]]:
-    """(group, frame) for each wallet that is told the event."""
-    model = orjson.Fragment(orjson.dumps(told[0][1]))  # every stream is told the same
-    return [(group_of(wallet), notification(name_of(wallet), event, model)) for wallet, _ in told]
+def logged(entries: Sequence[Entry]) -> list[Item]:
+    """Entries of the log as they were told, from their rows as they are now. What cannot be rendered any more, such
+    as an effect of blocks that left the chain, is left out: the positions of what follows show that."""
+    objects = _objects((e.event, e.object_id) for e in entries if e.group != ALL_WALLETS)
+    notices: dict[tuple[str, int], dict[str, Notice]] = {}
+    items: list[Item] = []
+    for entry in entries:
+        if entry.group == ALL_WALLETS:
+            items.append(_item(entry, None))
+            continue
+        subject = (entry.event, entry.object_id)
+        if subject not in notices:
+            notices[subject] = _notices_again(entry, objects)
+        notice = notices[subject].get(entry.group)
+        if notice is not None:
+            items.append(_item(entry, notice))
+    return items
+
+
+def _notices_again(entry: Entry, objects: Mapping[str, Mapping[int, Any]]) -> dict[str, Notice]:
+    try:
+        return {notice.group: notice for notice in _notices(entry.event, entry.object_id, objects)}
+    except Error:
+        raise
+    except Exception:
+        logger.exception("ALARM: %s %d cannot be told again", entry.event, entry.object_id)
+        return {}
+
+
+# ---- checkpoints ------------------------------------------------------------------------------------------------
 
 
 def wallets_of(groups: Iterable[str]) -> list[Wallet]:
@@ -135,58 +289,41 @@ def wallets_of(groups: Iterable[str]) -> list[Wallet]:
     return list(Wallet.objects.filter(conditions).select_related("token").order_by("id"))
 
 
-def checkpoint_frames(groups: Sequence[str], eon: int) -> Frames:
-    """CHECKPOINT_CREATED for each group's wallet: its state in the eon as it is at this moment."""
-    histories = selectors.wallet_histories(wallets_of(groups), eon)
-    return {group_of(history.wallet): [_checkpoint(history)] for history in histories.values()}
-
-
-def _checkpoint(history: selectors.WalletHistory) -> tuple[str, str]:
-    wallet = history.wallet
-    frame = notification(name_of(wallet), Event.CHECKPOINT_CREATED, render.wallet_state(history))
-    return group_of(wallet), frame
-
-
-def registration_frames(_lanes: Sequence[str], groups: Sequence[str]) -> Frames:
-    """REGISTERED_WALLET, in order, for those of the groups' wallets that registered in the eon of the newest
-    checkpoint, in the one before or later."""
-    eon = RootCommitment.objects.order_by("-eon_number").values_list("eon_number", flat=True).first() or 0
-    wallets = [wallet for wallet in wallets_of(groups) if wallet.registration_eon_number >= eon - 1]
-    pairs = [_pairs(Event.REGISTERED_WALLET, [(wallet, render.admission(wallet))])[0] for wallet in wallets]
-    return {REGISTRATIONS: pairs}
-
-
-def frames_since(groups: Sequence[str], since: datetime) -> Frames:
-    """All but registrations that the groups' wallets were, or should have been, told since a moment. Clients know
-    rows by their ids, so being told twice does no harm.
-
-    First what belongs to eons before the newest checkpoint, then that checkpoint, then the rest: a client drops
-    what is not of the eon it is in, and the checkpoint takes it into the next.
-    """
-    wallets = wallets_of(groups)
-    checkpoint = RootCommitment.objects.order_by("-eon_number").first()
-    frames: Frames = {group: [] for group in groups}
-    later: Frames = {group: [] for group in groups}
-    for eon, group, frame in _events_since({wallet.pk for wallet in wallets}, since):
-        before = checkpoint is None or eon < checkpoint.eon_number
-        (frames if before else later)[group].append((group, frame))
-    if checkpoint is not None and checkpoint.time >= since:
-        for group, pairs in checkpoint_frames(groups, checkpoint.eon_number).items():
-            frames[group] += pairs
-    for group, pairs in later.items():
-        frames[group] += pairs
+def checkpoint_frames(groups: Iterable[str], position: int, eon: int) -> list[Frame]:
+    """CHECKPOINT_CREATED for those of the groups' wallets that registered before the eon: their states in it as
+    they are at this moment."""
+    wallets = [wallet for wallet in wallets_of(groups) if wallet.registration_eon_number < eon]
+    if not wallets:
+        return []
+    own = log.latest_before([group_of(wallet) for wallet in wallets], position)
+    before = log.checkpoint_before(position)
+    frames = []
+    for history in selectors.wallet_histories(wallets, eon).values():
+        wallet = history.wallet
+        group = group_of(wallet)
+        previous = own.get(group)
+        if before is not None:
+            previous = before.after(previous, wallet.registration_eon_number)
+        model = render.wallet_state(history)
+        text = notification(name_of(wallet), Event.CHECKPOINT_CREATED, model, position, previous)
+        frames.append((position, group, text))
     return frames
 
 
-def _events_since(wallets: set[int], since: datetime) -> Iterable[tuple[int, str, str]]:
-    """(eon, group, frame) of what the wallets are told, each kind in its order."""
-    for event, (rows, tell) in READERS.items():
-        if event == Event.REGISTERED_WALLET:
-            continue
-        mine = Q(wallet__in=wallets)
-        if event == Event.TRANSFER_CONFIRMATION:
-            mine |= Q(recipient__in=wallets)
-        for row in rows().filter(mine, time__gte=since).order_by("id"):
-            told = [(wallet, model) for wallet, model in tell(row) if wallet.pk in wallets]
-            for group, frame in _pairs(event, told):
-                yield row.eon_number, group, frame
+def frames_after(after: Mapping[str, int], limit: int) -> tuple[list[Frame], dict[str, int]]:
+    """The next frames that groups were told behind the positions given for each, some `limit` events of them; and
+    the positions to go on from, empty when there was nothing more."""
+    wallets = {group: position for group, position in after.items() if wallet_of(group) is not None}
+    wanted = {**after, **({ALL_WALLETS: min(wallets.values())} if wallets else {})}
+    entries = log.of_streams(wanted, limit)
+    frames: list[Frame] = []
+    for position, group, value, _ in logged(entries):
+        if isinstance(value, str):
+            frames.append((position, group, value))
+        else:
+            told = [group for group, known in wallets.items() if known < position]
+            frames += checkpoint_frames(told, position, value)
+    if len(entries) < limit:
+        return frames, {}
+    read = entries[-1].position
+    return frames, {group: max(position, read) for group, position in after.items()}

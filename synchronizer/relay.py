@@ -1,7 +1,8 @@
-"""Takes events from the outbox to the server processes, which pass them to their connections.
+"""Takes events from the outbox to the log of the streams, and to the server processes, which pass them to their
+connections.
 
-Rows are deleted in the transaction that published them: an event is told at least once, and while Redis is away it
-stays where it is.
+Events get their positions and their places in the log in the transaction that takes them out of the outbox. They
+are published afterwards, and nothing depends on that: a server process that misses a message reads the log.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ import asyncio
 import logging
 import select
 import time
-from collections.abc import Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from channels.layers import get_channel_layer
+from django.conf import settings
 from django.db import Error, connection, transaction
 
-from ledger.models import Outbox
-from ledger.sql import fetch
+from ledger import positions
+from ledger.models import Event, Outbox
 from operator_api.locks import Lock, try_lock
+from synchronizer import log, status
 from synchronizer.events import Item, batch
 from synchronizer.models import SetAside
 from synchronizer.switchboard import GROUP
@@ -33,7 +35,8 @@ BATCH = 200
 """Rows told in one message."""
 BEAT = 1.0
 """Seconds after which a message goes out even if there is nothing to tell: so receivers know that they hear."""
-PUBLISH_TIMEOUT = 5.0  # seconds
+PUBLISH_TIMEOUT = 2.0
+"""Seconds. Receivers read the log when they hear nothing, so nobody waits for Redis."""
 RETRY = 0.5  # seconds
 LOCK_KEY = 0x0B0C  # any number that no other task has
 CHANNEL = "outbox"
@@ -43,8 +46,8 @@ CHANNEL = "outbox"
 def run(seconds: float) -> int:
     """Tell all events in the outbox, and those that come until `seconds` are over. Gives how many were told.
 
-    Any number of processes may run it: only one publishes at a time. Not to be called inside a transaction, where
-    the notifications of PostgreSQL would not arrive. Raises django.db.Error.
+    Any number of processes may run it: only one tells at a time. Not to be called inside a transaction, where the
+    notifications of PostgreSQL would not arrive. Raises django.db.Error.
     """
     if connection.in_atomic_block:
         raise RuntimeError("the relay runs outside of transactions")
@@ -52,6 +55,7 @@ def run(seconds: float) -> int:
     deadline = time.monotonic() + seconds
     with asyncio.Runner() as runner, _listening():
         relay = Relay(runner)
+        relay.forget()
         while True:
             count = relay.tell()
             told += count
@@ -63,54 +67,79 @@ def run(seconds: float) -> int:
 
 
 class Relay:
-    """Publishes messages on the event loop of `runner`. `due` is when the next one goes out at the latest, on the
-    monotonic clock."""
+    """Logs events, and publishes them on the event loop of `runner`. `due` is when the next message goes out at the
+    latest, on the monotonic clock."""
 
     def __init__(self, runner: asyncio.Runner) -> None:
         self.due = 0.0
         self._runner = runner
         self._layer: Any = get_channel_layer()
+        self._again = 0.0
 
     def tell(self) -> int:
-        """Publish the oldest events, or a sign of life when that is due. Gives how many events left the outbox."""
-        try:
-            with transaction.atomic():
-                return self._tell()
-        except _RedisAwayError as error:
-            logger.warning("events wait for Redis: %s", error)
-            self.due = time.monotonic() + RETRY
+        """Log and publish the oldest events, or a sign of life when that is due. Gives how many events left the
+        outbox."""
+        with transaction.atomic():
+            told = self._log()
+        if told is None:
             return 0
+        count, message = told
+        self._publish(message)
+        return count
 
-    def _tell(self) -> int:
+    def forget(self) -> int:
+        """Delete what is older than it has to be kept. Gives how many entries went."""
+        with transaction.atomic():
+            if not try_lock(Lock.TASK, LOCK_KEY):
+                return 0
+            return log.forget(settings.HUB_STREAM_RETENTION_HOURS * 3600)
+
+    def _log(self) -> tuple[int, dict[str, Any]] | None:
+        """How many events left the outbox, and the message that tells of them; None if there is none to send."""
         if not try_lock(Lock.TASK, LOCK_KEY):
             self.due = time.monotonic() + BEAT
-            return 0
+            return None
+        due = time.monotonic() >= self.due
+        if due:
+            self._note_status()
         # Rows become visible in the order of their commits, not of their ids: never continue from the last id.
         rows = list(Outbox.objects.order_by("id")[:BATCH])
-        if not rows and time.monotonic() < self.due:
-            return 0
+        if not rows and not due:
+            return None
         found = batch(rows)
         SetAside.objects.bulk_create(
             SetAside(event=row.event, object_id=row.object_id, created=row.created, reason=reason)
             for row, reason in found.failures
         )
         Outbox.objects.filter(pk__in=[row.pk for row in rows]).delete()
-        self._publish(found.items)
-        self.due = time.monotonic() + BEAT
-        return len(rows)
+        if not found.told:
+            last = positions.told_until()
+            return len(rows), _message(last, last, [])
+        after, entries = log.append([fresh for fresh, _ in found.told])
+        return len(rows), _message(after, entries[-1].position, found.items(entries))
 
-    def _publish(self, items: Sequence[Item]) -> None:
-        """Send a message, numbered without gaps unless one was lost."""
-        ((number,),) = fetch("SELECT nextval('synchronizer_message_seq')")
-        message = {"type": "events", "number": number, "time": time.time(), "items": items}
+    def _note_status(self) -> None:
+        """Put a change of the hub's status in the outbox, behind what led to it."""
+        flags = status.change()
+        if flags is not None:
+            Outbox.objects.create(event=Event.STATUS, object_id=flags)
+
+    def _publish(self, message: dict[str, Any]) -> None:
+        self.due = time.monotonic() + BEAT
+        if time.monotonic() < self._again:
+            return
         try:
             self._runner.run(asyncio.wait_for(self._layer.group_send(GROUP, message), PUBLISH_TIMEOUT))
-        except Exception as error:  # whatever the layer raises: the events are not told
-            raise _RedisAwayError(f"{type(error).__name__}: {error}") from error
+        except (
+            Exception
+        ) as error:  # whatever the layer raises: the servers read the log when they hear nothing
+            logger.warning("a message could not be published: %s: %s", type(error).__name__, error)
+            self._again = time.monotonic() + RETRY
 
 
-class _RedisAwayError(RuntimeError):
-    """A message could not be published."""
+def _message(after: int, last: int, items: list[Item]) -> dict[str, Any]:
+    """All that was told behind the position `after` up to `last`."""
+    return {"type": "events", "after": after, "last": last, "items": items}
 
 
 @contextmanager

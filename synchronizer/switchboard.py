@@ -3,6 +3,9 @@
 Every process takes all events from one group of the channel layer and picks what its connections subscribed to:
 so a subscription needs no round trip and is effective when it is read, connections are accepted while Redis is
 down, and there is only one thing to restore when Redis comes back.
+
+A message names the position before its first event. Whatever lies between that and what this process passed on last
+is read from the log, and so is everything while nothing is heard: Redis only makes it quick.
 """
 
 from __future__ import annotations
@@ -12,17 +15,19 @@ import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 from channels.layers import get_channel_layer
 from django.db import Error
-from django.utils import timezone
 
+from ledger import positions
+from synchronizer import log
 from synchronizer.database import in_database
-from synchronizer.events import REGISTRATIONS, Frames, checkpoint_frames, frames_since, registration_frames
+from synchronizer.events import Frame, Item, checkpoint_frames, logged
+from synchronizer.log import Entry
+from synchronizer.streams import ALL_WALLETS
 
 logger = logging.getLogger(__name__)
 
@@ -31,47 +36,49 @@ SILENCE = 5.0
 """Seconds without a message, of which the relay sends one each second, after which the group is joined anew."""
 JOIN_TIMEOUT = 5.0  # seconds
 RETRY = 1.0  # seconds
-MARGIN = timedelta(minutes=10)
-"""How much older than the last message heard an event may be that was missed: what the relay may lag behind."""
+PAGE = 1000
+"""Entries of the log read together."""
 STATES_AT_ONCE = 50
 """Wallets whose states are read together."""
 READERS = 2
 """Reads of states at a time; requests need the processor and the database too."""
 
+R = TypeVar("R")
+
 
 class Subscriber(Protocol):
     """A connection that takes frames."""
 
-    def deliver(self, frame: str) -> None:
-        """Take a frame, at once and without failing."""
+    def deliver(self, position: int, group: str, frame: str) -> None:
+        """Take a frame, at once and without failing. It may have come before."""
 
 
 @dataclass(slots=True)
 class Slot:
-    """A place in a lane that is kept for frames still being made."""
+    """A place in a group's line that is kept for frames still being made."""
 
-    frames: list[tuple[str, str]] | None = None
+    position: int
+    frames: list[Frame] | None = None
 
 
 class Switchboard:
-    """The subscriptions of one event loop, and the task that feeds them. Not for use across threads."""
+    """The subscriptions of one event loop, and the task that feeds them. Not for use across threads.
+
+    `position` is that up to which all events were taken, None until the database has been asked.
+    """
 
     def __init__(self) -> None:
+        self.position: int | None = None
         self._subscribers: dict[str, set[Subscriber]] = defaultdict(set)
-        self._held: dict[str, deque[tuple[str, str] | Slot]] = {}
+        self._held: dict[str, deque[Frame | Slot]] = {}
         self._readers = asyncio.Semaphore(READERS)
-        self._last: int | None = None
-        self._heard = timezone.now()
-        self._joined = asyncio.Event()
-        self._deaf = False
+        self._ready = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._feed: asyncio.Task[None] | None = None
 
     def subscribe(self, group: str, subscriber: Subscriber) -> None:
         """Give the subscriber everything that the group is told from now on."""
         self._subscribers[group].add(subscriber)
-        if not self._joined.is_set():
-            self._deaf = True
 
     def unsubscribe(self, group: str, subscriber: Subscriber) -> None:
         """Undo :meth:`subscribe`."""
@@ -81,15 +88,25 @@ class Switchboard:
             if not members:
                 del self._subscribers[group]
 
+    def settled(self, groups: Iterable[str]) -> int:
+        """The position up to which the groups' subscribers have been given everything."""
+        settled = self.position or 0
+        for group in groups:
+            line = self._held.get(group)
+            if line:
+                first = line[0]
+                settled = min(settled, (first.position if isinstance(first, Slot) else first[0]) - 1)
+        return settled
+
     async def ready(self, seconds: float) -> None:
-        """Wait until events are received, but no longer than `seconds`: what is missed then is made up for."""
+        """Wait until it is known which events are new, but no longer than `seconds`."""
         if self._feed is None:
             self._feed = asyncio.ensure_future(self._receive())
-        if not self._joined.is_set():
+        if not self._ready.is_set():
             try:
-                await asyncio.wait_for(self._joined.wait(), seconds)
+                await asyncio.wait_for(self._ready.wait(), seconds)
             except TimeoutError:
-                logger.warning("no connection to Redis yet")
+                logger.warning("no connection to the database yet")
 
     async def stop(self) -> None:
         """End all tasks."""
@@ -104,120 +121,150 @@ class Switchboard:
         layer: Any = get_channel_layer()
         while True:
             try:
+                await self._catch_up()
                 channel = await asyncio.wait_for(self._join(layer), JOIN_TIMEOUT)
+                await self._catch_up()  # what was told before the group was joined
                 while True:
-                    self._take(await asyncio.wait_for(layer.receive(channel), SILENCE))
+                    await self._take(await asyncio.wait_for(layer.receive(channel), SILENCE))
             except TimeoutError:
                 logger.warning("nothing is heard from the relay; joining its group anew")
             except Exception as error:
-                logger.warning("events cannot be received: %s", error)
+                logger.warning("events cannot be received, the log is read instead: %s", error)
                 await asyncio.sleep(RETRY)
             await self._leave(layer)
 
     async def _join(self, layer: Any) -> str:
         channel: str = await layer.new_channel("switchboard.")
         await layer.group_add(GROUP, channel)
-        self._joined.set()
         return channel
 
     async def _leave(self, layer: Any) -> None:
-        """Drop the connection to Redis, whatever its state: messages missed leave a gap in the numbers."""
-        self._deaf = self._deaf or self._last is None
+        """Drop the connection to Redis, whatever its state."""
         try:
             await asyncio.wait_for(layer.flush(), JOIN_TIMEOUT)
         except Exception as error:
             logger.warning("the connection to Redis was not closed cleanly: %s", error)
 
-    def _take(self, message: Mapping[str, Any]) -> None:
-        number = message["number"]
-        if self._deaf or (self._last is not None and number != self._last + 1):
-            logger.warning("messages between %s and %d were missed", self._last, number)
-            self._catch_up()
-        self._last = number
-        self._heard = datetime.fromtimestamp(message["time"], tz=UTC)
-        for lane, group, value in message["items"]:
-            if lane is None:
-                self._hold(list(self._subscribers), partial(checkpoint_frames, eon=value))
-            else:
-                self._pass(lane, group, value)
+    async def _take(self, message: Mapping[str, Any]) -> None:
+        """Pass a message on, behind what was missed before it."""
+        if self.position is None or message["after"] > self.position:
+            logger.warning("events between %s and %d were missed", self.position, message["after"])
+            await self._catch_up()
+        self._pass_all(message["items"], message["last"])
 
-    def _catch_up(self) -> None:
-        """Tell every subscriber what it may have missed."""
-        self._deaf = False
-        groups = list(self._subscribers)
-        self._hold([REGISTRATIONS], partial(registration_frames, groups=groups))
-        self._hold(groups, partial(frames_since, since=self._heard - MARGIN))
+    async def _catch_up(self) -> None:
+        """Pass on what was told up to now, from the log; waits for a database that is away."""
+        if self.position is None:
+            self.position = await _patiently(positions.told_until)
+            self._ready.set()
+        more = True
+        while more:
+            entries, until = await _patiently(_page, self.position)
+            items: list[Item] = []
+            read: set[str] = set()
+            # Those who subscribe while this is read are not left out: nobody comes after the last look.
+            while entries and (fresh := {ALL_WALLETS, *self._subscribers} - read):
+                items += await _patiently(logged, [entry for entry in entries if entry.group in fresh])
+                read |= fresh
+            self._pass_all(sorted(items, key=lambda item: item[0]), until)
+            more = len(entries) == PAGE
 
     # -- passing on ---------------------------------------------------------------------------------------
 
-    def _pass(self, lane: str, group: str, frame: str) -> None:
-        """Pass a frame to the group's subscribers, after those that its lane still waits for."""
-        held = self._held.get(lane)
-        if held is None:
-            self._deliver(group, frame)
+    def _pass_all(self, items: Iterable[Item], until: int) -> None:
+        """Pass on what is new among the items, which are all that was told up to `until`."""
+        known = self.position or 0
+        for position, group, value, first in items:
+            if position <= known:
+                continue
+            if not isinstance(value, str):
+                self._hold(position, partial(checkpoint_frames, position=position, eon=value))
+            elif first:
+                self._deliver((position, group, value))
+            else:
+                self._pass((position, group, value))
+        self.position = max(known, until)
+
+    def _pass(self, frame: Frame) -> None:
+        """Pass a frame to the group's subscribers, after those that its line still waits for."""
+        line = self._held.get(frame[1])
+        if line is None:
+            self._deliver(frame)
         else:
-            held.append((group, frame))
+            line.append(frame)
 
-    def _deliver(self, group: str, frame: str) -> None:
-        for subscriber in tuple(self._subscribers.get(group, ())):
-            subscriber.deliver(frame)
+    def _deliver(self, frame: Frame) -> None:
+        for subscriber in tuple(self._subscribers.get(frame[1], ())):
+            subscriber.deliver(*frame)
 
-    def _hold(self, lanes: Sequence[str], read: Callable[[Sequence[str]], Frames]) -> None:
-        """Put the frames that `read` finds in the database into the lanes.
+    def _hold(self, position: int, read: Callable[[Sequence[str]], list[Frame]]) -> None:
+        """Give all groups the frames that `read` finds in the database, at this position.
 
         What comes meanwhile waits behind them. So whatever came before is in what is read, and whatever is not
         comes after it: nothing falls between.
         """
-        slots = {lane: Slot() for lane in lanes}
-        for lane, slot in slots.items():
-            self._held.setdefault(lane, deque()).append(slot)
-        for start in range(0, len(lanes), STATES_AT_ONCE):
-            chunk = lanes[start : start + STATES_AT_ONCE]
-            task = asyncio.ensure_future(self._fill(chunk, slots, read))
+        groups = list(self._subscribers)
+        slots = {group: Slot(position) for group in groups}
+        for group, slot in slots.items():
+            self._held.setdefault(group, deque()).append(slot)
+        for start in range(0, len(groups), STATES_AT_ONCE):
+            task = asyncio.ensure_future(self._fill(groups[start : start + STATES_AT_ONCE], slots, read))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def _fill(
-        self, lanes: Sequence[str], slots: Mapping[str, Slot], read: Callable[[Sequence[str]], Frames]
+        self, groups: Sequence[str], slots: Mapping[str, Slot], read: Callable[[Sequence[str]], list[Frame]]
     ) -> None:
         async with self._readers:
-            frames = await self._read(lanes, read)
-        for lane in lanes:
-            slots[lane].frames = frames.get(lane, [])
-            self._release(lane)
+            frames = await self._read(groups, read)
+        for group in groups:
+            slots[group].frames = [frame for frame in frames if frame[1] == group]
+            self._release(group)
 
-    async def _read(self, lanes: Sequence[str], read: Callable[[Sequence[str]], Frames]) -> Frames:
+    async def _read(self, groups: Sequence[str], read: Callable[[Sequence[str]], list[Frame]]) -> list[Frame]:
         """What `read` gives. Waits for a database that is away; a wallet that cannot be rendered is left out."""
-        while True:
-            try:
-                return await in_database(read, lanes)
-            except Error:
-                logger.exception("%d streams wait for the database", len(lanes))
-                await asyncio.sleep(RETRY)
-            except Exception:
-                if len(lanes) == 1:
-                    logger.exception("ALARM: the stream %s cannot be brought up to date", lanes[0])
-                    return {}
-                alone = [await self._read([lane], read) for lane in lanes]
-                return {lane: pairs for frames in alone for lane, pairs in frames.items()}
+        try:
+            return await _patiently(read, groups)
+        except Exception:
+            if len(groups) == 1:
+                logger.exception("ALARM: the stream %s cannot be brought up to date", groups[0])
+                return []
+            return [frame for group in groups for frame in await self._read([group], read)]
 
-    def _release(self, lane: str) -> None:
+    def _release(self, group: str) -> None:
         """Pass on what stands before the next slot that is still empty."""
-        held = self._held[lane]
-        ready: list[tuple[str, str]] = []
-        while held:
-            first = held[0]
+        line = self._held[group]
+        ready: list[Frame] = []
+        while line:
+            first = line[0]
             if not isinstance(first, Slot):
                 ready.append(first)
             elif first.frames is None:
                 break
             else:
                 ready += first.frames
-            held.popleft()
-        if not held:
-            del self._held[lane]
-        for group, frame in ready:
-            self._deliver(group, frame)
+            line.popleft()
+        if not line:
+            del self._held[group]
+        for frame in ready:
+            self._deliver(frame)
+
+
+def _page(after: int) -> tuple[list[Entry], int]:
+    """The next entries of the log, and the position up to which they are all there are."""
+    until = positions.told_until()
+    entries = log.between(after, until, PAGE) if until > after else []
+    return entries, entries[-1].position if len(entries) == PAGE else until
+
+
+async def _patiently(read: Callable[..., R], *args: Any) -> R:
+    """What `read` gives; waits for a database that is away."""
+    while True:
+        try:
+            return await in_database(read, *args)
+        except Error:
+            logger.exception("streams wait for the database")
+            await asyncio.sleep(RETRY)
 
 
 _switchboards: WeakKeyDictionary[asyncio.AbstractEventLoop, Switchboard] = WeakKeyDictionary()

@@ -16,7 +16,7 @@ from ledger.models.commitments import (
     TokenCommitment,
     TreeChunk,
 )
-from ledger.models.outbox import Event, Outbox
+from ledger.models.outbox import Event, Outbox, StreamPosition
 from ledger.models.status import ChainStatus, Reorganisation
 from ledger.models.swaps import Matching, TokenPair
 from ledger.models.transfers import Transaction, Transfer
@@ -38,6 +38,7 @@ __all__ = [
     "Outbox",
     "Reorganisation",
     "RootCommitment",
+    "StreamPosition",
     "Token",
     "TokenCommitment",
     "TokenPair",

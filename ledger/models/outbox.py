@@ -19,13 +19,29 @@ class Event(models.TextChoices):
     SWAP_CANCELLATION = "SWAP_CANCELLATION"
     SWAP_FINALIZATION = "SWAP_FINALIZATION"
     CHECKPOINT_CREATED = "CHECKPOINT_CREATED"
+    EON_STARTED = "EON_STARTED"
+    CHECKPOINT_SUBMITTED = "CHECKPOINT_SUBMITTED"
+    REORGANISATION = "REORGANISATION"
+    STATUS = "STATUS"
 
 
 class Outbox(models.Model):
     """One event. `object_id` is the row it tells of: the wallet (REGISTERED_WALLET), deposit, request, withdrawal,
-    transfer or order's row of an eon, or the eon number (CHECKPOINT_CREATED). The relay renders it and deletes the
-    row."""
+    transfer, order's row of an eon or reorganisation, the eon number (CHECKPOINT_CREATED, CHECKPOINT_SUBMITTED,
+    EON_STARTED), or flags (STATUS). The relay renders it, logs it and deletes the row."""
 
     event = models.CharField(max_length=32, choices=Event.choices)
     object_id = models.BigIntegerField()
     created = models.DateTimeField(default=timezone.now)
+
+
+class StreamPosition(models.Model):
+    """The one row that says how far events have been told. Positions are microseconds of UNIX time, moved on where
+    events come faster, so they grow even over a database that was restored from a backup."""
+
+    last = models.BigIntegerField(default=0, help_text="Position of the newest event told.")
+    forgotten = models.BigIntegerField(default=0, help_text="Events up to here are not kept any more.")
+    status = models.IntegerField(default=0, help_text="The hub's status as it was told last: flags.")
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="stream_position_single_row")]

@@ -33,7 +33,7 @@ async def test_streams_are_confirmed_as_they_were_spelt(connect: Connect) -> Non
     prefixed = f"wallet/0x{TOKEN}/0x{'cD' * 20}"
     answer = await client.ask("subscribe", streams=[NAME, prefixed, NAME], other=1)
     expected = {"streams": [NAME, prefixed.replace("0x", ""), NAME]}
-    assert answer == {"type": "response", "data": {"type": "subscribe", "data": expected}}
+    assert answer == {"type": "response", "position": 0, "data": {"type": "subscribe", "data": expected}}
     answer = await client.ask("unsubscribe", streams=[NAME.lower(), "nonsense", names(1)[0]])
     expected = {"streams": [NAME.lower()]}
     assert answer == {"type": "response", "data": {"type": "unsubscribe", "data": expected}}
@@ -175,9 +175,9 @@ async def test_a_client_that_does_not_read_is_disconnected(
     await client.ask("subscribe", streams=[NAME])
     board = switchboard()
     group = NAME.replace("/", ".").lower()
-    for _ in range(7):  # before the connection's task can run
-        board._pass(group, group, "{}")
+    for position in range(7):  # before the connection's task can run
+        board._pass((position, group, "{}"))
     assert not board._subscribers
-    outputs = [await client.output() for _ in range(5)]
-    assert outputs[-1]["type"] == "websocket.close"
-    assert outputs[-1]["code"] == consumers.TRY_AGAIN_LATER
+    output = await client.output()  # what waited for it is in the log
+    assert output["type"] == "websocket.close"
+    assert output["code"] == consumers.Close.TRY_AGAIN_LATER
