@@ -6,6 +6,7 @@ from threading import Lock
 
 from ledger.engine import Owner
 from ledger.models import Token, Wallet
+from ledger.sql import fetch
 
 REMEMBERED = 200_000
 """Wallets kept in a process's memory, about 300 bytes each."""
@@ -36,19 +37,25 @@ def find_owner(token: bytes, address: bytes) -> Owner | None:
     """The wallet of `address` for the token at address `token`, or None."""
     owner = _owners.get((token, address))
     if owner is None:
-        row = (
-            Wallet.objects.filter(token__address=token, address=address)
-            .values_list("id", "trail_identifier")
-            .first()
-        )
-        if row is None:
-            return None
-        owner = Owner(wallet=row[0], token=token, address=address, trail=row[1])
+        found = _wallets(address)
         with _lock:
             if len(_owners) >= REMEMBERED:
                 _owners.clear()
-            _owners[token, address] = owner
+            _owners.update(found)
+        owner = found.get((token, address))
     return owner
+
+
+def _wallets(address: bytes) -> dict[tuple[bytes, bytes], Owner]:
+    """All wallets of the address: who trades needs two of them."""
+    rows = fetch(
+        "SELECT t.address, w.id, w.trail_identifier FROM ledger_wallet w JOIN ledger_token t ON t.id = w.token_id"
+        " WHERE w.address = %s",
+        [address],
+    )
+    return {
+        (bytes(token), address): Owner(wallet, bytes(token), address, trail) for token, wallet, trail in rows
+    }
 
 
 def owner_of(wallet: Wallet) -> Owner:

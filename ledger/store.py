@@ -244,9 +244,7 @@ def _write(events: Sequence[Event | Refusal], changed: dict[Key, engine.Account]
         "INSERT INTO ledger_outbox (event, object_id, created) VALUES %s",
         [(told.value, row, now) for told, row in writer.told],
     )
-    notify_outbox()
-    if placed:
-        fetch("SELECT pg_notify(%s, '')", [ORDERS_CHANNEL])
+    notify_outbox(orders=bool(placed))
     outcomes: list[Outcome] = []
     for event in events:
         outcome = stored.get(id(event), event)
@@ -328,6 +326,7 @@ def _write_markers(transfers: Sequence[Transferred]) -> None:
     )
 
 
-def notify_outbox() -> None:
-    """Wake the relay when this transaction commits."""
-    fetch("SELECT pg_notify('outbox', '')")
+def notify_outbox(orders: bool = False) -> None:
+    """Wake the relay when this transaction commits, and the matching if there are new orders."""
+    matching = f", pg_notify('{ORDERS_CHANNEL}', '')" if orders else ""
+    fetch(f"SELECT pg_notify('outbox', ''){matching}")
