@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "analytics": {"ledger"},
     "auditor": {"nocust", "ledger", "operator_api", "contractor"},
     "transactor": {"nocust", "ledger", "operator_api", "contractor", "auditor", "leveller", "tos"},
-    "swapper": {"nocust", "ledger", "operator_api", "auditor", "tos"},
+    "swapper": {"nocust", "contractor", "ledger", "operator_api", "auditor", "tos"},
     "synchronizer": {"nocust", "ledger", "operator_api", "auditor"},
 }
 """By app, the packages that it may import beside itself and the shared utilities. What is not listed may import
