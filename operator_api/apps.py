@@ -5,3 +5,8 @@ class OperatorApiConfig(AppConfig):
     """Settings, URLs, the schedule and the utilities that several apps share."""
 
     name = "operator_api"
+
+    def ready(self) -> None:
+        from operator_api import logs, metrics, tracing  # noqa: F401  (they connect to the signals of tasks)
+
+        tracing.start()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from tempfile import gettempdir
 from typing import cast
+from urllib.parse import urlsplit
 
 from celery.schedules import crontab
 
@@ -78,6 +81,7 @@ INSTALLED_APPS = [
     "heartbeat",
 ]
 MIDDLEWARE = [
+    "operator_api.middleware_observing.observe",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -106,7 +110,13 @@ CORS_ALLOWED_ORIGINS = environment.items(
 CORS_ALLOW_ALL_ORIGINS = environment.boolean("CORS_ORIGIN_ALLOW_ALL", False)
 CORS_ALLOW_CREDENTIALS = True
 CORS_PREFLIGHT_MAX_AGE = 86_400  # seconds
-CORS_EXPOSE_HEADERS = ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After"]
+CORS_EXPOSE_HEADERS = [
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "Retry-After",
+    "X-Request-ID",
+]
 SECURE_HSTS_SECONDS = environment.integer("HUB_HSTS_SECONDS", 0)  # 0: what speaks HTTPS in front says it
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -219,12 +229,6 @@ def _node_urls(text: str) -> str:
     for url in text.split(","):
         if not url.strip().startswith(("http://", "https://")):
             raise ValueError("must be one or more http:// or https:// URLs, separated by commas")
-    return text
-
-
-def _http_url(text: str) -> str:
-    if not text.startswith(("http://", "https://")):
-        raise ValueError("must be an http:// or https:// URL")
     return text
 
 
@@ -367,6 +371,26 @@ HUB_STREAM_RETENTION_HOURS = environment.integer("HUB_STREAM_RETENTION_HOURS", 2
 HUB_STREAM_CONNECTIONS_PER_ADDRESS = environment.integer("HUB_STREAM_CONNECTIONS_PER_ADDRESS", 1000)
 
 # ---------------------------------------------------------------------------------------------------------------
+# Alarms (heartbeat/watch.py, heartbeat/delivery.py). They go to a web hook that takes Slack's messages, to e-mail
+# addresses, to both, or to the log and /status/ alone.
+NOTIFICATION_HOOK_URL = environment.read("NOTIFICATION_HOOK_URL", "", url_of("http", "https"), kind="URL")
+NOTIFICATION_EMAIL = environment.items("NOTIFICATION_EMAIL", [])
+EMAIL_HOST = environment.text("EMAIL_HOST", "localhost")
+EMAIL_PORT = environment.integer("EMAIL_PORT", 25, minimum=1)
+EMAIL_HOST_USER = environment.text("EMAIL_HOST_USER")
+EMAIL_HOST_PASSWORD = environment.text("EMAIL_HOST_PASSWORD", kind="secret")
+EMAIL_USE_TLS = environment.boolean("EMAIL_USE_TLS", False)
+DEFAULT_FROM_EMAIL = environment.text("EMAIL_FROM", "nocust-hub@localhost")
+# Where the runbook's pages of alarms are published; empty: messages name their files in the source.
+HUB_RUNBOOK_URL = environment.read("HUB_RUNBOOK_URL", "", url_of("http", "https"), kind="URL")
+HUB_ALARM_TIMEOUT_SECONDS = environment.integer("HUB_ALARM_TIMEOUT_SECONDS", 5, minimum=1)
+# An alarm that a check raised is over when it has not been found again for so long: it must not flicker.
+HUB_ALARM_CALM_SECONDS = environment.integer("HUB_ALARM_CALM_SECONDS", 30)
+# An alarm is raised when no block is applied (0: never) and when a periodic task or an event is late for so long.
+HUB_NO_BLOCK_SECONDS = environment.integer("HUB_NO_BLOCK_SECONDS", 60)
+HUB_QUEUE_LAG_SECONDS = environment.integer("HUB_QUEUE_LAG_SECONDS", 60, minimum=5)
+
+# ---------------------------------------------------------------------------------------------------------------
 # REST
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],
@@ -386,32 +410,34 @@ SWAGGER_USE_COMPAT_RENDERERS = False
 SWAGGER_SETTINGS = {"USE_SESSION_AUTH": False, "SECURITY_DEFINITIONS": None}
 
 # ---------------------------------------------------------------------------------------------------------------
-# Alarms (heartbeat/watch.py, heartbeat/delivery.py). They go to a web hook that takes Slack's messages, to e-mail
-# addresses, to both, or to the log and /status/ alone.
-NOTIFICATION_HOOK_URL = environment.read("NOTIFICATION_HOOK_URL", "", _http_url, kind="URL")
-NOTIFICATION_EMAIL = environment.items("NOTIFICATION_EMAIL", [])
-EMAIL_HOST = environment.text("EMAIL_HOST", "localhost")
-EMAIL_PORT = environment.integer("EMAIL_PORT", 25, minimum=1)
-EMAIL_HOST_USER = environment.text("EMAIL_HOST_USER")
-EMAIL_HOST_PASSWORD = environment.text("EMAIL_HOST_PASSWORD", kind="secret")
-EMAIL_USE_TLS = environment.boolean("EMAIL_USE_TLS", False)
-DEFAULT_FROM_EMAIL = environment.text("EMAIL_FROM", "nocust-hub@localhost")
-# Where the runbook's pages of alarms are published; empty: messages name their files in the source.
-HUB_RUNBOOK_URL = environment.read("HUB_RUNBOOK_URL", "", _http_url, kind="URL")
-HUB_ALARM_TIMEOUT_SECONDS = environment.integer("HUB_ALARM_TIMEOUT_SECONDS", 5, minimum=1)
-# An alarm that a check raised is over when it has not been found again for so long: it must not flicker.
-HUB_ALARM_CALM_SECONDS = environment.integer("HUB_ALARM_CALM_SECONDS", 30)
-# An alarm is raised when no block is applied (0: never) and when a periodic task or an event is late for so long.
-HUB_NO_BLOCK_SECONDS = environment.integer("HUB_NO_BLOCK_SECONDS", 60)
-HUB_QUEUE_LAG_SECONDS = environment.integer("HUB_QUEUE_LAG_SECONDS", 60, minimum=5)
+# Metrics at /metrics: for everybody (on), for those who ask from this host and through no proxy (local), or none.
+# The processes of a host share the counts in a folder (metrics.py).
+HUB_METRICS = environment.choice("HUB_METRICS", "local", ["on", "local", "off"])
+HUB_METRICS_DIR = (
+    environment.text("HUB_METRICS_DIR")
+    or f"{gettempdir()}/nocust-hub-metrics-{os.getuid()}-{os.environ.get('HUB_PORT') or 8123}"
+)
+# Traces and errors, for those who collect them (tracing.py).
+SENTRY_DSN = environment.text("SENTRY_DSN", kind="secret")
+OTEL_EXPORTER_OTLP_ENDPOINT = environment.read(
+    "OTEL_EXPORTER_OTLP_ENDPOINT", "", url_of("http", "https"), kind="URL"
+)
+TRACES_SHARE = environment.integer("HUB_TRACES_PERCENT", 10) / 100  # of requests and tasks
 
 # ---------------------------------------------------------------------------------------------------------------
-# Logging: one line an event on standard error; the process's start script decides where it goes.
+# Logging: one line an event on standard error; the process's start script decides where it goes (logs.py).
+LOG_FORMAT = environment.choice("LOG_FORMAT", "json" if PRODUCTION else "line", ["json", "line"])
+LOG_REQUESTS = environment.boolean("LOG_REQUESTS", False)
+_secrets = [SECRET_KEY, HUB_OWNER_ACCOUNT_KEY.hex(), str(_database.get("PASSWORD", "")), EMAIL_HOST_PASSWORD]
+_secrets += [urlsplit(NOTIFICATION_HOOK_URL).path, SENTRY_DSN]
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {"()": "operator_api.logs.LineFormatter", "secrets": _secrets},
+        "json": {"()": "operator_api.logs.JSONFormatter", "secrets": _secrets, "server": SERVER_NAME},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {
         "handlers": ["stderr"],
         "level": environment.choice("LOG_LEVEL", "INFO", ["DEBUG", "INFO", "WARNING", "ERROR"]),
@@ -420,7 +446,8 @@ LOGGING = {
         name: {"level": "WARNING"}
         for name in ("celery.app.trace", "celery.beat", "celery.worker.strategy", "celery.worker.request")
     }
-    | {"channels_redis.pubsub": {"level": "CRITICAL"}},  # it prints a traceback a second while Redis is down
+    | {"channels_redis.pubsub": {"level": "CRITICAL"}}  # it prints a traceback a second while Redis is down
+    | {"uvicorn": {"handlers": [], "propagate": True}},  # it has a handler of its own until then
 }
 
 environment.check()

@@ -1,0 +1,83 @@
+"""Whether this process and what it needs are well, for supervisors and load balancers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+
+from ledger.sql import fetch
+from ledger.store import HubNotReadyError, chain_status, stopped
+
+REDIS_SECONDS = 2.0
+
+_migrated = False
+
+PROBLEMS = (DatabaseError, InterfaceError)
+
+
+def problems() -> dict[str, str]:
+    """What is not well, in words, by what it is; nothing while the hub serves everything."""
+    checks: dict[str, Callable[[], str]] = {
+        "database": _database,
+        "migrations": _migrations,
+        "redis": _redis,
+        "chain": _chain,
+    }
+    found = {name: check() for name, check in checks.items()}
+    return {name: text for name, text in found.items() if text}
+
+
+def _database() -> str:
+    try:
+        fetch("SELECT 1")
+    except PROBLEMS:
+        return "PostgreSQL does not answer"
+    return ""
+
+
+def _migrations() -> str:
+    """Asked until they are applied: nobody takes them back under a running process."""
+    global _migrated  # noqa: PLW0603
+    if _migrated:
+        return ""
+    from django.db.migrations.executor import MigrationExecutor
+
+    try:
+        executor = MigrationExecutor(connection)
+        waiting = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+    except PROBLEMS:
+        return "PostgreSQL does not answer"
+    _migrated = not waiting
+    return f"{waiting} migrations are not applied" if waiting else ""
+
+
+def _redis() -> str:
+    import redis
+
+    limits: dict[str, Any] = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
+    try:
+        with redis.Redis.from_url(settings.REDIS_URL, **limits) as client:
+            client.ping()
+    except redis.RedisError:
+        return "Redis does not answer"
+    return ""
+
+
+def _chain() -> str:
+    try:
+        status = chain_status()
+    except HubNotReadyError:
+        return "the chain has not been read yet"
+    except PROBLEMS:
+        return "PostgreSQL does not answer"
+    reason = stopped(status)
+    return "" if reason is None else reason.value
+
+
+def forget() -> None:
+    """Ask for migrations again, for tests."""
+    global _migrated  # noqa: PLW0603
+    _migrated = False
