@@ -21,9 +21,8 @@ from ledger.models import Wallet
 from nocust.addresses import to_checksum
 from operator_api.error_codes import ErrorCode
 from operator_api.rest import object_error, refuse
-from operator_api.swagger import refusals
+from operator_api.swagger import STOPPED, not_ready, refusals
 
-STOPPED = [ErrorCode.CHAIN_HALTED, ErrorCode.CHAIN_FORKED, ErrorCode.CHAIN_BEHIND]
 REFUSALS = [
     ErrorCode.TOKEN_NOT_REGISTERED,
     ErrorCode.WALLET_BLACKLISTED,
@@ -73,7 +72,8 @@ class AdmissionView(APIView):
         request_body=AdmissionSerializer,
         responses={
             201: AdmittedSerializer,
-            400: refusals(REFUSALS, "required", "null", "blank", "max_length"),
+            400: refusals(REFUSALS, "required", "null", "blank", "invalid", "max_length"),
+            503: not_ready(),
         },
     )
     def post(self, request: Request) -> Response:
@@ -92,7 +92,16 @@ class BulkAdmissionView(APIView):
         request_body=BulkAdmissionSerializer,
         responses={
             201: BulkAdmittedSerializer,
-            400: refusals([*REFUSALS, ErrorCode.TOO_MANY_ADMISSION_REQUESTS], "required", "not_a_list"),
+            400: refusals(
+                [*REFUSALS, ErrorCode.TOO_MANY_ADMISSION_REQUESTS],
+                "required",
+                "null",
+                "blank",
+                "invalid",
+                "max_length",
+                "not_a_list",
+            ),
+            503: not_ready(),
         },
     )
     def post(self, request: Request) -> Response:

@@ -13,16 +13,18 @@ from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from auditor import listing, market, recovery, render, selectors, serializers, serializers_swaps
+from auditor import cursors, listing, market, recovery, render, selectors, serializers, serializers_swaps
+from ledger import positions
 from ledger.deliveries import deliveries
 from ledger.models import Token, Wallet
 from ledger.store import chain_status
 from nocust.addresses import parse_address
 from operator_api.error_codes import ErrorCode
-from operator_api.swagger import detail, refusals
+from operator_api.swagger import detail, refusals, text
 
 TAGS = ["audit"]
 NOT_READY = {503: detail(f"`{ErrorCode.HUB_NOT_READY.code}`: {ErrorCode.HUB_NOT_READY.value}")}
+POSITION_HEADER = "Stream-Position"
 INTEGER = re.compile(r"[+-]?[0-9]{1,78}")
 LAST_SECOND = 2**32
 """Times asked for beyond this are as good as this."""
@@ -89,11 +91,13 @@ def tokens(request: Request) -> Response:
 )
 @api_view(["GET"])
 def wallet_state(request: Request, eon_number: str, token: str, wallet: str) -> Response:
-    """A wallet in one eon: its proof at the eon's start and all that happened to it since."""
+    """A wallet in one eon: its proof at the eon's start and all that happened to it since. The header
+    `Stream-Position` says up to which position of the websocket's streams everything is in it."""
     first = _integer("transfer_id", request.query_params.get("transfer_id") or "0")
     eon = min(int(eon_number[:80]), selectors.MAX_NUMBER)
+    told = positions.told_until()  # before the rows, so that all that was told up to there is in them
     history = selectors.wallet_history(_wallet(token, wallet), eon, first)
-    return Response(render.wallet_state(history))
+    return Response(render.wallet_state(history), headers={POSITION_HEADER: str(told)})
 
 
 def _integer(name: str, text: str) -> int:
@@ -164,7 +168,7 @@ def order_book(request: Request, left_token: str, right_token: str) -> Response:
     ],
     responses={
         200: serializers_swaps.MatchSerializer(many=True),
-        400: "A JSON string: a time is not an integer.",
+        400: text("A time is not an integer."),
         **NO_TOKEN,
     },
 )
@@ -205,12 +209,20 @@ def matches(request: Request, left_token: str, right_token: str) -> Response:
             openapi.TYPE_INTEGER,
         ),
         _query("offset", "rows to skip", openapi.TYPE_INTEGER),
+        _query(
+            cursors.PARAMETER,
+            "instead of `offset`: empty for the first page, then as in the links; pages of any depth cost the same,"
+            " and `count` is null",
+        ),
     ],
     responses={200: serializers.TransactionPageSerializer, 400: refusals([], "invalid")},
 )
 @api_view(["GET"])
 def transactions(request: Request) -> Response:
     """Transactions in short form, by pages."""
+    if cursors.PARAMETER in request.query_params:
+        page = listing.cursor_pages(request)
+        return page.respond(request, render.page(page.rows))
     pages = listing.TransactionPages()
     if request.query_params.get("tx_id"):
         pages.default_limit = listing.ROWS_OF_AN_ORDER

@@ -10,8 +10,6 @@ class ErrorCode(Enum):
 
     TOKEN_NOT_REGISTERED = "The token is not known to this hub."
     WALLET_NOT_ADMITTED = "The address has no wallet for this token."
-    DEBIT_WALLET_NOT_ADMITTED = "The sender's wallet is not admitted yet."
-    CREDIT_WALLET_NOT_ADMITTED = "The recipient's wallet is not admitted yet."
     WALLET_BLACKLISTED = "The operator does not admit this address."
     WALLET_ALREADY_ADMITTED = "The address already has a wallet for this token."
     INVALID_ADDRESS = "An address is 40 hexadecimal digits, with or without 0x."

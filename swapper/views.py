@@ -18,11 +18,10 @@ from ledger.engine import OrderCommand, Refusal
 from ledger.orders import StoredOrder
 from operator_api.error_codes import ErrorCode
 from operator_api.rest import refusal_error
-from operator_api.swagger import detail, refusals
+from operator_api.swagger import STOPPED, detail, not_ready, refusals, unsigned_terms
 from swapper import selectors, serializers, services
 from tos.permissions import SignedTerms
 
-STOPPED = [ErrorCode.CHAIN_HALTED, ErrorCode.CHAIN_FORKED, ErrorCode.CHAIN_BEHIND]
 ROW = openapi.Parameter(
     "row",
     openapi.IN_PATH,
@@ -31,7 +30,7 @@ ROW = openapi.Parameter(
     type=openapi.TYPE_INTEGER,
 )
 NOT_FOUND = {404: detail("There is no such order.")}
-NOT_READY = {503: detail("The hub has not read the chain yet.")}
+NOT_READY = {503: not_ready()}
 
 
 class OrderView(APIView):
@@ -79,7 +78,7 @@ class OrderView(APIView):
                 "min_value",
                 "max_length",
             ),
-            403: "INVALID_TOS_SIGNATURE: the owner has not signed the terms of service.",
+            403: unsigned_terms("the owner"),
             **NOT_READY,
         },
     )

@@ -17,8 +17,8 @@ from tos import services
 class TermsSerializer(serializers.Serializer[Any]):
     """The latest terms; the digests are 64 hexadecimal digits without 0x, empty before anything is published."""
 
-    privacy_policy_digest = serializers.CharField()
-    terms_of_service_digest = serializers.CharField()
+    privacy_policy_digest = serializers.CharField(allow_blank=True)
+    terms_of_service_digest = serializers.CharField(allow_blank=True)
     time = serializers.IntegerField(required=False, help_text="UNIX seconds of the publication")
 
     class Meta:

@@ -15,7 +15,7 @@ from ledger.engine import Refusal
 from operator_api import limits
 from operator_api.error_codes import ErrorCode
 from operator_api.rest import JSONParser, refusal_error, refuse
-from operator_api.swagger import detail, refusals
+from operator_api.swagger import STOPPED, not_ready, refusals, text, unsigned_terms
 from tos.permissions import SignedTerms
 from transactor import services
 from transactor.serializers import (
@@ -46,11 +46,11 @@ class TransferView(APIView):
                     ErrorCode.CREDIT_WALLET_EXCEEDED_SLA,
                     ErrorCode.DEBIT_WALLET_OVERSPENDING,
                     ErrorCode.DEBIT_WALLET_BALANCE_MARKER_EXCEED_BALANCE,
+                    ErrorCode.DEBIT_WALLET_CANNOT_ADD_TRANSACTION,
+                    ErrorCode.CREDIT_WALLET_CANNOT_ADD_TRANSACTION,
                     ErrorCode.INVALID_DEBIT_BALANCE_SIGNATURE,
                     ErrorCode.INVALID_DEBIT_SIGNATURE,
-                    ErrorCode.CHAIN_HALTED,
-                    ErrorCode.CHAIN_FORKED,
-                    ErrorCode.CHAIN_BEHIND,
+                    *STOPPED,
                     ErrorCode.INVALID_ADDRESS,
                 ],
                 "unique",
@@ -60,8 +60,8 @@ class TransferView(APIView):
                 "min_value",
                 "max_length",
             ),
-            403: "INVALID_TOS_SIGNATURE: the sender has not signed the terms of service.",
-            503: detail("The hub has not read the chain yet."),
+            403: unsigned_terms("the sender"),
+            503: not_ready(),
         },
     )
     def post(self, request: Request) -> Response:
@@ -83,22 +83,27 @@ class DelegatedWithdrawalView(APIView):
     @swagger_auto_schema(
         request_body=DelegatedWithdrawalSerializer,
         responses={
-            200: 'The JSON string "Ok": the hub sends the request to the contract.',
+            200: text('"Ok": the hub sends the request to the contract.'),
             400: refusals(
                 [
                     ErrorCode.WALLET_NOT_ADMITTED,
                     ErrorCode.INVALID_EXPIRY,
                     ErrorCode.DEBIT_WALLET_OVERSPENDING,
+                    ErrorCode.DEBIT_WALLET_CANNOT_ADD_TRANSACTION,
                     ErrorCode.INVALID_WITHDRAWAL_SIGNATURE,
                     ErrorCode.WITHDRAWAL_ALREADY_REQUESTED,
-                    ErrorCode.CHAIN_HALTED,
-                    ErrorCode.CHAIN_FORKED,
-                    ErrorCode.CHAIN_BEHIND,
+                    *STOPPED,
                     ErrorCode.INVALID_ADDRESS,
                 ],
                 "required",
+                "null",
+                "blank",
                 "invalid",
+                "min_value",
+                "max_value",
+                "max_length",
             ),
+            503: not_ready(),
         },
     )
     def post(self, request: Request) -> Response:
