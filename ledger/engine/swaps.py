@@ -94,7 +94,10 @@ def _order_funds(command: PlaceOrder, debit: Account, credit: Account, facts: Fa
         )
     if credit.available:
         return Refusal("CREDIT_WALLET_BALANCE_NOT_ZERO", f"the wallet has {credit.available}")
-    if max(debit.spent + command.amount, credit.gained + command.amount_swapped) > MAX_UINT256:
+    # The states that end an order count its amounts once more, and those of later eons outbid them by one.
+    given = debit.spent + debit.gained + 2 * command.amount
+    wanted = credit.spent + credit.gained + 2 * command.amount_swapped
+    if max(given, wanted) >= MAX_UINT256:
         return Refusal("DEBIT_WALLET_OVERSPENDING", "the counters of an eon end at 2**256 - 1")
     return None
 
@@ -393,6 +396,8 @@ def _filled(credit: Account, order: Order, gives: int, gets: int, rules: Rules) 
     """
     order = replace(order, matched_out=order.matched_out + gives, matched_in=order.matched_in + gets)
     if not within_limits(order, order.out, order.got):
+        return None
+    if not order.sell and order.got > order.amount_swapped:
         return None
     if order.out < order.amount and (order.sell or order.got < order.amount_swapped):
         return Side(order)

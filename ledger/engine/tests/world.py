@@ -99,9 +99,7 @@ class World:
 
     def submit(self, command: Command) -> Event | Refusal:
         """Decide and apply one command; asserts that neither step changed what it was given."""
-        assert isinstance(command, Transfer | ChainEffect)
-        eons = [] if isinstance(command, Transfer) else [command.eon]
-        view = self.view(command.owners, eons)
+        view = self.view(command.owners, [command.eon] if isinstance(command, ChainEffect) else [])
         given, stored = dict(view), dict(self.accounts)
         outcome = decide(view, command, self.facts, self.rules)
         assert view == given
@@ -117,7 +115,9 @@ class World:
         self._book(command)
         return outcome
 
-    def _book(self, command: Transfer | ChainEffect) -> None:
+    def _book(self, command: Command) -> None:
+        if not isinstance(command, Transfer | ChainEffect):
+            return
         if isinstance(command, Transfer):
             self.nonces.add((command.sender.wallet, command.eon, command.nonce))
             self.entries[command.sender.wallet, command.eon] += 1
