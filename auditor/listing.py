@@ -11,6 +11,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.request import Request
 
+from auditor.cursors import PARAMETER, CursorPages
 from auditor.selectors import MAX_NUMBER, listed_transfers
 from ledger.models import Token, Transfer, Wallet
 from nocust.swaps import MAX_ORDER_EONS
@@ -54,6 +55,14 @@ class TransactionPages(LimitOffsetPagination):
 
     def get_offset(self, request: Request) -> int:
         return min(super().get_offset(request), MAX_OFFSET)
+
+
+def cursor_pages(request: Request) -> CursorPages:
+    """The page that the `cursor` parameter asks for; an empty one asks for the first. Raises ValidationError."""
+    query = request.query_params
+    limit = TransactionPages().get_limit(request) or TransactionPages.default_limit
+    order = _order(query.get("ordering", ""))
+    return CursorPages(transactions(query), order, limit, query.get(PARAMETER, ""))
 
 
 def transactions(query: Mapping[str, str]) -> QuerySet[Transfer]:

@@ -268,7 +268,7 @@ class ConciseTransactionSerializer(Fields):
 class TransactionPageSerializer(Fields):
     """A page of the transaction list."""
 
-    count = serializers.IntegerField()
+    count = serializers.IntegerField(allow_null=True, help_text="null for a page behind a cursor")
     next = serializers.URLField(allow_null=True)
     previous = serializers.URLField(allow_null=True)
     results = ConciseTransactionSerializer(many=True)

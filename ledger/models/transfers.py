@@ -113,6 +113,9 @@ class Transfer(Transaction):
         indexes = [
             models.Index(fields=["recipient", "eon_number", "position"], name="transfer_recipient_eon"),
             models.Index(fields=["tx_id"], name="transfer_tx_id"),
+            # Lists are read in these orders. Both grow at their end, which costs a writer next to nothing.
+            models.Index(fields=["eon_number", "id"], name="transfer_eon"),
+            models.Index(fields=["time", "id"], name="transfer_time"),
             models.Index(
                 fields=["eon_number", "wallet"],
                 name="transfer_open_debit",

@@ -1,0 +1,152 @@
+"""Pages of the transaction list behind a cursor."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.db import connection
+from rest_framework.test import APIClient
+
+from auditor import listing
+from ledger.models import Transfer
+from ledger.sql import execute
+from operator_api.simulation.play import Play
+from operator_api.simulation.traders import Trader
+from swapper.tests.market import market, place, trader
+
+pytestmark = pytest.mark.django_db
+PATH = "/audit/transactions/"
+ROWS = 13
+
+
+def get(url: str, status: int = 200, **query: Any) -> Any:
+    response = APIClient().get(url, query)
+    assert response.status_code == status, response.content
+    return response.json()
+
+
+@pytest.fixture
+def play() -> Play:
+    return Play()
+
+
+@pytest.fixture
+def ledger(play: Play) -> list[Trader]:
+    """Ten transfers, four of them in eon 2, and an order for three eons: amounts repeat, and only orders have an
+    amount swapped."""
+    market(play)
+    alice, bob = play.register(2)
+    play.deposit(alice, 1000)
+    one = trader(play, 100)
+    place(one, 100, 200, eons=3)
+    for amount in (3, 1, 2, 3, 1, 2):
+        play.pay(alice, bob, amount)
+    play.next_eon()
+    for amount in (2, 2, 1, 3):
+        play.pay(alice, bob, amount)
+    return [one]
+
+
+def ids(body: Any) -> list[int]:
+    return [row["id"] for row in body["results"]]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5, ROWS - 1, ROWS, 100])
+@pytest.mark.parametrize(
+    "ordering",
+    (
+        "|-id|amount|-amount|time|-time,amount|amount_swapped|-amount_swapped,-amount|swap,-eon_number"
+        "|wallet,-nonce|tx_id|complete,-complete"
+    ).split("|"),
+)
+def test_pages_forth_and_back_are_the_list(ledger: list[Trader], ordering: str, limit: int) -> None:
+    everything = ids(get(PATH, ordering=ordering, limit=1000))
+    assert len(everything) == Transfer.objects.count() == ROWS
+    page = get(PATH, ordering=ordering, limit=limit, cursor="")
+    assert (page["count"], page["previous"]) == (None, None)
+    forth = [ids(page)]
+    while page["next"] is not None:
+        page = get(page["next"])
+        forth.append(ids(page))
+    assert [row for rows in forth for row in rows] == everything
+    back = [ids(page)]
+    while page["previous"] is not None:
+        page = get(page["previous"])
+        back.append(ids(page))
+    assert [row for rows in reversed(back) for row in rows] == everything
+
+
+def test_filters_and_links(ledger: list[Trader]) -> None:
+    page = get(PATH, cursor="", eon_number=2, swap="false", limit=3, other="kept")
+    assert len(page["results"]) == 3
+    query = parse_qs(urlsplit(page["next"]).query)
+    assert (query["eon_number"], query["other"], query["limit"]) == (["2"], ["kept"], ["3"])
+    last = get(page["next"])
+    assert len(last["results"]) == 1
+    assert last["next"] is None
+    assert ids(get(last["previous"])) == ids(page)
+
+
+def test_rows_added_meanwhile_shift_nothing(play: Play) -> None:
+    alice, bob = play.register(2)
+    play.deposit(alice, 1000)
+    for amount in range(1, 7):
+        play.pay(alice, bob, amount)
+    page = get(PATH, cursor="", ordering="-id", limit=3)
+    play.pay(alice, bob, 7)
+    assert [row["amount"] for row in get(page["next"])["results"]] == ["3", "2", "1"]
+    newer = get(page["next"])["previous"]
+    assert [row["amount"] for row in get(newer)["results"]] == ["6", "5", "4"]
+    assert [row["amount"] for row in get(get(newer)["previous"])["results"]] == ["7"]
+
+
+def test_offsets_are_as_they_were(ledger: list[Trader]) -> None:
+    body = get(PATH, limit=2, offset=2)
+    assert body["count"] == ROWS
+    assert parse_qs(urlsplit(body["next"]).query) == {"limit": ["2"], "offset": ["4"]}
+
+
+def test_a_cursor_that_is_none_is_refused(ledger: list[Trader]) -> None:
+    good = parse_qs(urlsplit(get(PATH, cursor="", limit=1)["next"]).query)["cursor"][0]
+    assert get(PATH, cursor=good)["results"]
+    source = random.Random(1)
+    bad = [
+        "x",
+        "%%",
+        "A" * 2000,
+        "bnVsbA",
+        "W10",
+        "WzEsMl0",
+        "W2ZhbHNlLFtudWxsXV0",
+        "W2ZhbHNlLFsiYSJdXQ",
+        good[:-3],
+    ]
+    bad += ["".join(source.choices("ABCabc019-_", k=source.randrange(1, 60))) for _ in range(30)]
+    for cursor in bad:
+        assert get(PATH, 400, cursor=cursor)["cursor"][0]["code"] == "invalid"
+    assert get(PATH, 400, cursor=good, ordering="amount")["cursor"][0]["code"] == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        ({}, "ledger_transfer_pkey"),
+        ({"ordering": "time"}, "transfer_time"),
+        ({"ordering": "-time"}, "transfer_time"),
+        ({"eon_number": "1"}, "transfer_eon"),
+    ],
+)
+def test_a_list_needs_no_sorting(play: Play, query: dict[str, str], index: str) -> None:
+    """Rows come in order from an index, so a page of a long list reads a page of it."""
+    execute("SET LOCAL enable_sort = off")
+    execute("SET LOCAL enable_seqscan = off")
+    execute("SET LOCAL enable_bitmapscan = off")
+    statement, parameters = listing.transactions(query)[:10].query.sql_with_params()
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {statement}", parameters)
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert index in plan
+    assert "Sort" not in plan
