@@ -16,6 +16,7 @@ from contractor.tokens import register_token
 from ledger.models import ChainStatus, Token
 from nocust.addresses import to_checksum
 from operator_api.keys import operator_key
+from swapper import pairs
 from tos import services as terms_of_service
 
 POLL_SECONDS = 0.3
@@ -54,8 +55,12 @@ class Command(BaseCommand):
             f" {parameters.genesis_block}, {parameters.blocks_per_eon} blocks an eon"
         )
         follower.start(chain())
-        self._token(settings.HUB_LQD_CONTRACT_ADDRESS, "Ethereum", "ETH", timeout)
-        self._token(settings.SLA_TOKEN_ADDRESS, settings.SLA_TOKEN_NAME, settings.SLA_TOKEN_NAME, timeout)
+        ether = self._token(settings.HUB_LQD_CONTRACT_ADDRESS, "Ethereum", "ETH", timeout)
+        token = self._token(
+            settings.SLA_TOKEN_ADDRESS, settings.SLA_TOKEN_NAME, settings.SLA_TOKEN_NAME, timeout
+        )
+        if not settings.PRODUCTION and ether != token and pairs.add(ether, token):
+            self._say(f"{ether} and {token} can be traded")
         config = terms_of_service.publish(
             settings.TOS_PRIVACY_POLICY_DIGEST, settings.TOS_TERMS_OF_SERVICE_DIGEST
         )
