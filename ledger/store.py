@@ -108,7 +108,7 @@ def stopped(status: ChainStatus) -> ErrorCode | None:
     longest = settings.HUB_CHAIN_STALL_SECONDS
     if longest and timezone.now() - status.progressed > timedelta(seconds=longest):
         return ErrorCode.CHAIN_BEHIND
-    return None
+    return ErrorCode.HUB_MAINTENANCE if status.maintenance else None
 
 
 def execute(commands: Sequence[Command]) -> list[Outcome]:

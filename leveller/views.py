@@ -17,7 +17,7 @@ from leveller.selectors import valid_agreement
 from leveller.services import AgreementError, subscribe
 from nocust.addresses import parse_address, to_checksum
 from operator_api.error_codes import ErrorCode
-from operator_api.rest import object_error
+from operator_api.rest import check_maintenance, object_error
 from operator_api.swagger import detail, refusals
 
 
@@ -87,6 +87,7 @@ class AgreementView(APIView):
                     ErrorCode.TRANSFER_AMOUNT_TOO_LOW,
                     ErrorCode.SLA_ALREADY_EXISTS_FOR_TRANSFER,
                     ErrorCode.SLA_STILL_VALID_FOR_WALLET,
+                    ErrorCode.HUB_MAINTENANCE,
                 ],
                 "required",
                 "invalid",
@@ -95,6 +96,7 @@ class AgreementView(APIView):
     )
     def post(self, request: Request, wallet: str) -> Response:
         """Buy an agreement with a transfer made by this address."""
+        check_maintenance()
         serializer = AgreementSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         try:

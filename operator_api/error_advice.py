@@ -73,5 +73,6 @@ ADVICE: dict[Code, str] = {
     Code.CHAIN_HALTED: "Get the money out with `GET /audit/{token}/{wallet}/recovery/`; nothing is accepted again.",
     Code.CHAIN_FORKED: LATER,
     Code.CHAIN_BEHIND: LATER,
+    Code.HUB_MAINTENANCE: LATER,
     Code.HUB_NOT_READY: "Send the same again in some seconds.",
 }

@@ -73,6 +73,7 @@ class ErrorCode(Enum):
         "The chain forked deeper than the hub relies on: nothing new is accepted until that is resolved."
     )
     CHAIN_BEHIND = "The hub has not read the newest blocks yet: nothing new is accepted until it has."
+    HUB_MAINTENANCE = "The operator works on the hub: nothing new is accepted for a while."
     HUB_NOT_READY = "The hub has not read the chain yet."
 
     @property

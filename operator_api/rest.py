@@ -70,6 +70,14 @@ def refusal_error(refusal: Refusal) -> ValidationError:
     return refuse(refusal.code, refusal.message)
 
 
+def check_maintenance() -> None:
+    """For writes that need nothing of the chain. Raises the refusal while the operator takes nothing new."""
+    from ledger.models import ChainStatus
+
+    if ChainStatus.objects.filter(maintenance=True).exists():
+        raise refuse(ErrorCode.HUB_MAINTENANCE)
+
+
 class ServiceUnavailable(APIException):
     """The hub cannot serve this now; try again."""
 

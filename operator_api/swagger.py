@@ -83,7 +83,12 @@ def text(description: str) -> openapi.Response:
     return openapi.Response(description, schema=openapi.Schema(type=openapi.TYPE_STRING))
 
 
-STOPPED = [ErrorCode.CHAIN_HALTED, ErrorCode.CHAIN_FORKED, ErrorCode.CHAIN_BEHIND]
+STOPPED = [
+    ErrorCode.CHAIN_HALTED,
+    ErrorCode.CHAIN_FORKED,
+    ErrorCode.CHAIN_BEHIND,
+    ErrorCode.HUB_MAINTENANCE,
+]
 """Why nothing new is accepted from anybody."""
 
 

@@ -9,6 +9,7 @@ from rest_framework.views import APIView
 
 from nocust.addresses import to_checksum
 from operator_api.error_codes import ErrorCode
+from operator_api.rest import check_maintenance
 from operator_api.swagger import refusals
 from tos import services
 from tos.serializers import SignedTermsSerializer, SignTermsSerializer, TermsSerializer
@@ -46,6 +47,7 @@ class SignTerms(APIView):
                     ErrorCode.INVALID_TOS_SIGNATURE,
                     ErrorCode.TOS_NOT_PUBLISHED,
                     ErrorCode.INVALID_ADDRESS,
+                    ErrorCode.HUB_MAINTENANCE,
                 ],
                 "required",
             ),
@@ -53,6 +55,7 @@ class SignTerms(APIView):
     )
     def post(self, request: Request) -> Response:
         """Store an address's signature of the latest terms."""
+        check_maintenance()
         serializer = SignTermsSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         values = serializer.validated_data

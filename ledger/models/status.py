@@ -22,6 +22,9 @@ class ChainStatus(models.Model):
     forked = models.BooleanField(
         default=False, help_text="The chain forked below an applied block; `manage.py resolve_fork` goes on."
     )
+    maintenance = models.BooleanField(
+        default=False, db_default=False, help_text="The operator takes nothing new for now."
+    )
     node_block = models.BigIntegerField(
         null=True, help_text="Newest block of the node, which may not be read yet."
     )

@@ -1,0 +1,162 @@
+"""What the operator's people do by hand, and that it is written down."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, transaction
+from django.test import Client
+from django.utils import timezone
+
+from ledger.models import Blacklist, ChainStatus, Outbox, TokenPair
+from ledger.tests import http
+from operator_api import admin_actions as actions
+from operator_api.admin_actions import ActionError
+from operator_api.error_codes import ErrorCode
+from operator_api.error_pages import document, places
+from operator_api.models import OperatorAction
+from operator_api.simulation.play import Play
+from operator_api.simulation.traders import order_body
+from operator_api.simulation.wallets import transfer_body
+from swapper.tests import market
+from swapper.tests.test_ending_endpoints import cancellation, finalization, freezing
+from synchronizer.models import SetAside
+
+pytestmark = pytest.mark.django_db
+REASON = "moving the database"
+
+
+def maintenance(*arguments: str, reason: str = REASON) -> str:
+    out = StringIO()
+    call_command("maintenance", *arguments, reason=reason, stdout=out)
+    return out.getvalue().strip()
+
+
+def notes() -> list[tuple[str, str]]:
+    return list(OperatorAction.objects.order_by("id").values_list("action", "subject"))
+
+
+def test_maintenance_refuses_writes_and_serves_reads() -> None:
+    play = Play()
+    market.market(play)
+    alice, bob = play.register(2)
+    play.deposit(alice, 100)
+    assert maintenance() == "no maintenance: the hub takes requests"
+    assert "nothing new" in maintenance("on")
+    body = transfer_body(alice.transfer(bob.owner, 1))
+    status, answer = http.post("/transfer/", body)
+    assert (status, answer[0]["code"]) == (400, "HUB_MAINTENANCE")
+    assert http.client().get("/audit/").status_code == 200
+    play.next_eon()  # what is in the ledger goes on
+    assert ChainStatus.objects.get().maintenance
+    maintenance("off")
+    alice.enter(play.eon)
+    assert http.post("/transfer/", transfer_body(alice.transfer(bob.owner, 1)))[0] == 201
+    assert notes() == [("maintenance on", ""), ("maintenance off", "")]
+    row = OperatorAction.objects.latest("id")
+    assert row.who.startswith("manage.py by ")
+    assert row.reason == REASON
+
+
+def test_every_write_is_refused_in_maintenance() -> None:
+    play = Play()
+    market.market(play)
+    maker, newcomer = (market.trader(play, 100, sells) for sells in (0, 0))
+    order = market.place(maker, 100, 100).order
+    alice = play.register(1)[0]
+    actions.set_maintenance("somebody", True, REASON)
+    registration = alice.registration(play.eon, bytes(32))
+    bodies = {
+        "/transfer/": transfer_body(alice.transfer(newcomer.debit.owner, 1)),
+        "/transfer/delegated_withdrawal/": {
+            "signature": "00" * 65,
+            "wallet": registration["address"],
+            "token": registration["token"],
+            "amount": "1",
+            "expiry": 50,
+        },
+        "/admission/": registration,
+        "/admission/bulk/": {"admissions": [registration]},
+        "/tos/": {"address": registration["address"], "tos_signature": registration["tos_signature"]},
+        "/sla/{wallet}/": {"transfer_id": 1},
+        "/swap/": order_body(newcomer.place(100, 100)),
+        "/swap/{row}/freeze/": freezing(maker.freeze()),
+        "/swap/{row}/cancel/": cancellation(maker.cancel(0, 0)),
+        "/swap/{row}/finalize/": finalization(maker.finalize(0)),
+    }
+    writes = [
+        (method, path)
+        for path, item in document().paths.items()
+        for method, _ in item.operations
+        if method != "get"
+    ]
+    assert sorted({path for _, path in writes}) == sorted(bodies)
+    for method, path in writes:
+        url = path.replace("{row}", str(order.row)).replace("{wallet}", "0x" + alice.address.hex())
+        response = getattr(Client(), method)(url, json.dumps(bodies[path]), "application/json")
+        assert response.status_code == 400, path
+        assert "HUB_MAINTENANCE" in str(response.json()), path
+    assert len(places(document())[ErrorCode.HUB_MAINTENANCE]["400"]) == len(writes)
+
+
+def test_what_is_so_already_is_neither_done_nor_noted() -> None:
+    Play()
+    for _ in range(2):
+        with pytest.raises(CommandError, match="off already"):
+            maintenance("off")
+    with pytest.raises(ActionError, match="say why"):
+        actions.set_maintenance("somebody", True, " ")
+    assert not ChainStatus.objects.get().maintenance
+    assert notes() == []
+
+
+def test_pairs_are_paused_both_ways() -> None:
+    play = Play()
+    market.market(play)
+    pair = TokenPair.objects.first()
+    assert pair is not None
+    actions.pause_pair("somebody", pair, True, REASON)
+    assert set(TokenPair.objects.values_list("paused", flat=True)) == {True}
+    with pytest.raises(ActionError, match="already"):
+        actions.pause_pair("somebody", pair, True, REASON)
+    actions.pause_pair("somebody", pair, False, REASON)
+    assert set(TokenPair.objects.values_list("paused", flat=True)) == {False}
+    assert [action for action, _ in notes()] == ["pause pair", "resume pair"]
+
+
+def test_addresses_are_barred_and_let_in() -> None:
+    address = b"\x12" * 20
+    actions.bar("somebody", address, REASON)
+    assert Blacklist.objects.filter(address=address).exists()
+    with pytest.raises(ActionError, match="already"):
+        actions.bar("somebody", address, REASON)
+    actions.let_in("somebody", address, REASON)
+    assert not Blacklist.objects.exists()
+    with pytest.raises(ActionError, match="not barred"):
+        actions.let_in("somebody", address, REASON)
+    assert [action for action, _ in notes()] == ["bar address", "let address in"]
+
+
+def test_an_event_is_told_again() -> None:
+    row = SetAside.objects.create(
+        event="CONFIRMED_DEPOSIT", object_id=7, created=timezone.now(), reason="no such row"
+    )
+    actions.tell_again("somebody", row, REASON)
+    assert not SetAside.objects.exists()
+    assert list(Outbox.objects.values_list("event", "object_id")) == [("CONFIRMED_DEPOSIT", 7)]
+    with pytest.raises(ActionError, match="already"):
+        actions.tell_again("somebody", row, REASON)
+    assert Outbox.objects.count() == 1
+
+
+@pytest.mark.parametrize("change", ["update", "delete"])
+def test_notes_stay(change: str) -> None:
+    actions.bar("somebody", b"\x12" * 20, REASON)
+    row = OperatorAction.objects.get()
+    row.who = "somebody else"
+    with pytest.raises(DatabaseError, match="not changed afterwards"), transaction.atomic():
+        row.save() if change == "update" else row.delete()
+    assert OperatorAction.objects.get().who == "somebody"
