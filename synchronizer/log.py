@@ -142,8 +142,9 @@ def forget(seconds: float) -> int:
     """
     limit = int((time.time() - seconds) * 1_000_000)
     execute(
-        "UPDATE ledger_streamposition SET forgotten = LEAST(last, %s) WHERE forgotten < LEAST(last, %s)",
-        [limit, limit],
+        "UPDATE ledger_streamposition SET forgotten = old.position FROM (SELECT max(position) AS position"
+        " FROM synchronizer_told WHERE position < %s) old WHERE old.position > forgotten",
+        [limit],
     )
     return execute(
         "DELETE FROM synchronizer_told WHERE position IN ("

@@ -57,10 +57,10 @@ def ids(body: Any) -> list[int]:
 @pytest.mark.parametrize("limit", [1, 2, 5, ROWS - 1, ROWS, 100])
 @pytest.mark.parametrize(
     "ordering",
-    (
-        "|-id|amount|-amount|time|-time,amount|amount_swapped|-amount_swapped,-amount|swap,-eon_number"
-        "|wallet,-nonce|tx_id|complete,-complete"
-    ).split("|"),
+    [
+        *("", "-id", "amount", "-amount", "time", "-time,amount", "amount_swapped"),
+        *("-amount_swapped,-amount", "swap,-eon_number", "wallet,-nonce", "tx_id", "complete,-complete"),
+    ],
 )
 def test_pages_forth_and_back_are_the_list(ledger: list[Trader], ordering: str, limit: int) -> None:
     everything = ids(get(PATH, ordering=ordering, limit=1000))

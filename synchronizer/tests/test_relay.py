@@ -55,18 +55,15 @@ async def test_a_transfer_is_told_to_the_recipient_then_to_the_sender(play: Play
             ref for ref in ("wallet", "recipient") if expected[ref]["trail_identifier"] == player.trail
         )
         address, token = expected[side]["address"], expected[side]["token"]
-        assert (
-            notification
-            == {
-                "type": "notification",
-                "position": notification["position"],
-                "previous": None,
-                "data": {
-                    "type": f"wallet/{token[2:]}/{address[2:]}",
-                    "data": {"type": "TRANSFER_CONFIRMATION", "data": expected},
-                },
-            }
-        )
+        assert notification == {
+            "type": "notification",
+            "position": notification["position"],
+            "previous": None,
+            "data": {
+                "type": f"wallet/{token[2:]}/{address[2:]}",
+                "data": {"type": "TRANSFER_CONFIRMATION", "data": expected},
+            },
+        }
     assert await in_database(Outbox.objects.count) == 0
     assert await client.is_silent()
 
