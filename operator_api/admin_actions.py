@@ -17,53 +17,58 @@ class ActionError(Exception):
     """It cannot be done; the message says why. Nothing was."""
 
 
-def _note(who: str, action: str, subject: str, reason: str) -> None:
+def _note(who: str, action: str, subject: str, reason: str) -> OperatorAction:
     if not reason.strip():
         raise ActionError("say why: the reason is kept")
-    OperatorAction.objects.create(who=who, action=action, subject=subject, reason=reason.strip())
+    return OperatorAction.objects.create(who=who, action=action, subject=subject, reason=reason.strip())
 
 
 @transaction.atomic
-def set_maintenance(who: str, on: bool, reason: str) -> None:
+def set_maintenance(who: str, on: bool, reason: str) -> OperatorAction:
     """Take nothing new from anybody, or take it again. What is in the ledger goes on: checkpoints, payments,
     answers to challenges, proofs."""
-    _note(who, "maintenance on" if on else "maintenance off", "", reason)
+    note = _note(who, "maintenance on" if on else "maintenance off", "", reason)
     if not ChainStatus.objects.exclude(maintenance=on).update(maintenance=on):
         raise ActionError(
             f"maintenance is {'on' if on else 'off'} already, or the hub has not read the chain yet"
         )
+    return note
 
 
 @transaction.atomic
-def pause_pair(who: str, pair: TokenPair, paused: bool, reason: str) -> None:
+def pause_pair(who: str, pair: TokenPair, paused: bool, reason: str) -> OperatorAction:
     """Accept and match no orders between two tokens, in both directions, or accept and match them again."""
-    _note(who, "pause pair" if paused else "resume pair", str(pair), reason)
+    note = _note(who, "pause pair" if paused else "resume pair", str(pair), reason)
     if not pairs.set_paused(pair.token_from, pair.token_to, paused):
         raise ActionError(f"{pair} is {'paused' if paused else 'open'} already")
+    return note
 
 
 @transaction.atomic
-def bar(who: str, address: bytes, reason: str) -> None:
+def bar(who: str, address: bytes, reason: str) -> OperatorAction:
     """Register the address in no token any more. Wallets it has keep working."""
-    _note(who, "bar address", to_checksum(address), reason)
+    note = _note(who, "bar address", to_checksum(address), reason)
     _, fresh = Blacklist.objects.get_or_create(address=address)
     if not fresh:
         raise ActionError(f"{to_checksum(address)} is barred already")
+    return note
 
 
 @transaction.atomic
-def let_in(who: str, address: bytes, reason: str) -> None:
+def let_in(who: str, address: bytes, reason: str) -> OperatorAction:
     """Let a barred address register again."""
-    _note(who, "let address in", to_checksum(address), reason)
+    note = _note(who, "let address in", to_checksum(address), reason)
     if not Blacklist.objects.filter(address=address).delete()[0]:
         raise ActionError(f"{to_checksum(address)} is not barred")
+    return note
 
 
 @transaction.atomic
-def tell_again(who: str, event: SetAside, reason: str) -> None:
+def tell_again(who: str, event: SetAside, reason: str) -> OperatorAction:
     """Put an event that could not be told back into the outbox, for example after what was wrong was mended."""
-    _note(who, "tell again", f"{event.event} {event.object_id}", reason)
+    note = _note(who, "tell again", f"{event.event} {event.object_id}", reason)
     if not SetAside.objects.filter(pk=event.pk).delete()[0]:
         raise ActionError("somebody else put it back already")
     Outbox.objects.create(event=Event(event.event), object_id=event.object_id)
     store.notify_outbox()
+    return note

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from tempfile import gettempdir
 from typing import cast
@@ -62,6 +63,9 @@ SERVER_NAME = environment.text("SERVER_NAME", "development")
 INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.auth",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.staticfiles",
     "corsheaders",
     "rest_framework",
@@ -87,13 +91,24 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "operator_api.middleware_security.security_headers",
     "django.middleware.common.CommonMiddleware",
+    "operator_api.middleware_admin.admin_only",
 ]
 ROOT_URLCONF = "operator_api.urls"
 WSGI_APPLICATION = "operator_api.wsgi.application"
 ASGI_APPLICATION = "operator_api.asgi.application"
 APPEND_SLASH = False
 TEMPLATES = [
-    {"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True, "OPTIONS": {}},
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    },
 ]
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
@@ -118,6 +133,35 @@ CORS_EXPOSE_HEADERS = [
     "X-Request-ID",
 ]
 SECURE_HSTS_SECONDS = environment.integer("HUB_HSTS_SECONDS", 0)  # 0: what speaks HTTPS in front says it
+
+# ---------------------------------------------------------------------------------------------------------------
+# The admin (admin_site.py). Its cookies go to its own path alone, and in production over HTTPS alone.
+
+
+def _admin_path(text: str) -> str:
+    path = text.strip("/")
+    if not re.fullmatch(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*", path):
+        raise ValueError("must be words of letters, digits, - and _, separated by /")
+    return path
+
+
+HUB_ADMIN_PATH = environment.read("HUB_ADMIN_PATH", "" if PRODUCTION else "admin", _admin_path)  # empty: none
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = f"/{HUB_ADMIN_PATH}/"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Strict"
+SESSION_COOKIE_AGE = 8 * 3600  # seconds
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+] + [
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    }
+]
+# The admin has its middleware, but not in the list that every request passes (middleware_admin.py).
+SILENCED_SYSTEM_CHECKS = ["admin.E408", "admin.E409", "admin.E410"]
 
 # ---------------------------------------------------------------------------------------------------------------
 # Limits (limits.py): requests a second for each client and server process; 0: none. Development's are out of reach,

@@ -1,0 +1,139 @@
+"""The admin: the hub's tables to look at, accounts of the operator's people, and what they do by hand."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django import forms
+from django.apps import apps
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.admin import AdminSite
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
+
+from ledger.models import TokenPair
+from nocust.addresses import parse_address
+from nocust.errors import NocustError
+from operator_api import admin_actions as actions
+from operator_api.admin_tables import TableAdmin
+from operator_api.limits import Buckets
+from operator_api.middleware_limits import network
+from operator_api.models import OperatorAction
+from synchronizer.models import SetAside
+
+TABLES = ("ledger", "contractor", "leveller", "tos", "heartbeat", "synchronizer")
+"""The apps whose tables are shown."""
+LOGINS = Buckets(rate=1 / 30, size=10)
+"""Attempts to log in, by IP address: ten, then one every half minute."""
+
+
+class HubAdminSite(AdminSite):
+    """The admin of a hub."""
+
+    site_header = site_title = f"NOCUST hub {settings.SERVER_NAME}"
+    index_title = "Tables and actions"
+    site_url = "/swagger/"
+
+    @method_decorator(never_cache)
+    def login(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        if request.method == "POST" and LOGINS.take(network(request.META.get("REMOTE_ADDR", ""))).wait:
+            return HttpResponse("Too many attempts to log in. Wait a minute.", "text/plain", 429)
+        return super().login(request, extra_context)
+
+
+class ActionForm(forms.ModelForm):  # type: ignore[type-arg]  # the stub's parameter
+    """What is to be done, and why."""
+
+    MAINTENANCE_ON, MAINTENANCE_OFF = "maintenance on", "maintenance off"
+    PAUSE, RESUME = "pause pair", "resume pair"
+    BAR, LET_IN = "bar address", "let address in"
+    TELL_AGAIN = "tell again"
+    NEEDS = {PAUSE: "pair", RESUME: "pair", BAR: "address", LET_IN: "address", TELL_AGAIN: "event"}
+
+    action = forms.ChoiceField(
+        choices=[
+            (MAINTENANCE_ON, "Maintenance on: refuse all writes with HUB_MAINTENANCE"),
+            (MAINTENANCE_OFF, "Maintenance off: accept writes again"),
+            (PAUSE, "Pause a pair: accept and match no orders between two tokens"),
+            (RESUME, "Resume a pair"),
+            (BAR, "Bar an address from registering"),
+            (LET_IN, "Let a barred address register again"),
+            (TELL_AGAIN, "Tell an event again that was set aside"),
+        ]
+    )
+    pair = forms.ModelChoiceField(TokenPair.objects.all(), required=False, help_text="both directions")
+    address = forms.CharField(max_length=42, required=False)
+    event = forms.ModelChoiceField(SetAside.objects.all(), required=False)
+    reason = forms.CharField(widget=forms.Textarea(attrs={"rows": 3}), help_text="kept for ever")
+
+    class Meta:
+        model = OperatorAction
+        fields = ("action", "pair", "address", "event", "reason")
+
+    def clean_address(self) -> bytes | None:
+        text = self.cleaned_data["address"].strip()
+        try:
+            return parse_address(text) if text else None
+        except NocustError:
+            raise forms.ValidationError("An address is 40 hexadecimal digits after 0x.") from None
+
+    def clean(self) -> Any:
+        values = super().clean() or {}
+        needed = self.NEEDS.get(values.get("action", ""))
+        if needed and needed not in self.errors and not values.get(needed):
+            self.add_error(needed, "This action needs it.")
+        return values
+
+
+def perform(who: str, values: dict[str, Any]) -> OperatorAction:
+    """Do what a form says. Raises ActionError."""
+    action, reason = values["action"], values["reason"]
+    if action in {ActionForm.MAINTENANCE_ON, ActionForm.MAINTENANCE_OFF}:
+        return actions.set_maintenance(who, action == ActionForm.MAINTENANCE_ON, reason)
+    if action in {ActionForm.PAUSE, ActionForm.RESUME}:
+        return actions.pause_pair(who, values["pair"], action == ActionForm.PAUSE, reason)
+    if action == ActionForm.BAR:
+        return actions.bar(who, values["address"], reason)
+    if action == ActionForm.LET_IN:
+        return actions.let_in(who, values["address"], reason)
+    return actions.tell_again(who, values["event"], reason)
+
+
+class ActionAdmin(TableAdmin):
+    """What was done by hand; to add a row is to do it."""
+
+    form = ActionForm
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.has_perm("operator_api.add_operatoraction"))
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return ActionForm.Meta.fields if obj is None else self.columns
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return () if obj is None else self.columns
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
+        done = perform(cast(User, request.user).get_username(), form.cleaned_data)
+        obj.pk, obj.time, obj.who, obj.subject = done.pk, done.time, done.who, done.subject
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        try:
+            return super().add_view(request, form_url, extra_context)
+        except actions.ActionError as error:
+            messages.error(request, f"Nothing was done: {error}.")
+            return HttpResponseRedirect(request.path)
+
+
+site = HubAdminSite()
+site.register(OperatorAction, ActionAdmin)
+site.register(User, UserAdmin)
+site.register(Group, GroupAdmin)
+site.register(LogEntry, TableAdmin)
+for _label in TABLES:
+    site.register(list(apps.get_app_config(_label).get_models()), TableAdmin)
