@@ -127,8 +127,8 @@ def fills_differ(status: ChainStatus | None) -> Found:
     begun = RootCommitment.objects.filter(eon_number=status.eon).values_list("time", flat=True).first()
     since = datetime.fromtimestamp(0, timezone.get_default_timezone()) if begun is None else begun - CLOCKS
     rows = fetch(
-        "WITH traded AS (SELECT m.* FROM ledger_tokenpair p JOIN ledger_matching m"
-        " ON m.taker_token_id = p.token_from_id AND m.maker_token_id = p.token_to_id"
+        "WITH traded AS (SELECT m.* FROM ledger_token a JOIN ledger_token b ON a.id <> b.id JOIN ledger_matching m"
+        " ON m.taker_token_id = a.id AND m.maker_token_id = b.id"
         " WHERE m.time >= %s AND m.eon_number = %s), sides AS ("
         " SELECT taker_id AS id, taker_gave AS gave, maker_gave AS got FROM traded"
         " UNION ALL SELECT maker_id, maker_gave, taker_gave FROM traded), sums AS ("

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -20,13 +19,10 @@ PROBLEMS = (DatabaseError, InterfaceError)
 
 def problems() -> dict[str, str]:
     """What is not well, in words, by what it is; nothing while the hub serves everything."""
-    checks: dict[str, Callable[[], str]] = {
-        "database": _database,
-        "migrations": _migrations,
-        "redis": _redis,
-        "chain": _chain,
-    }
-    found = {name: check() for name, check in checks.items()}
+    found = {"database": _database(), "redis": _redis()}
+    if not found["database"]:
+        found["migrations"] = _migrations()
+        found["chain"] = "" if found["migrations"] else _chain()
     return {name: text for name, text in found.items() if text}
 
 

@@ -30,20 +30,17 @@ def observe(get_response: Handler) -> Handler:
     def handle(request: HttpRequest) -> HttpResponseBase:
         given = request.META.get("HTTP_X_REQUEST_ID", "")
         name = given if given and WELL_FORMED.match(given) else uuid4().hex
-        token = request_id.set(name)
+        request_id.set(name)  # until the next one: Django logs errors after the middleware, too
         began = time.perf_counter()
-        try:
-            response = get_response(request)
-            seconds = time.perf_counter() - began
-            match = request.resolver_match
-            route = match.route if match is not None else "none"
-            if counted is not None:
-                counted.answered(request.method or "", route, response.status_code, seconds)
-            if every or seconds > SLOW_SECONDS:
-                logger.info("%s %s %d %.1f ms", request.method, route, response.status_code, 1000 * seconds)
-            response["X-Request-ID"] = name
-            return response
-        finally:
-            request_id.reset(token)
+        response = get_response(request)
+        seconds = time.perf_counter() - began
+        match = request.resolver_match
+        route = match.route if match is not None else "none"
+        if counted is not None:
+            counted.answered(request.method or "", route, response.status_code, seconds)
+        if every or seconds > SLOW_SECONDS:
+            logger.info("%s %s %d %.1f ms", request.method, route, response.status_code, 1000 * seconds)
+        response["X-Request-ID"] = name
+        return response
 
     return handle

@@ -148,6 +148,7 @@ def main() -> None:
         ws="websockets",
         lifespan="off",
         access_log=False,
+        log_config=None,  # the settings say what a log line looks like
         proxy_headers=False,  # the application does that, for HUB_TRUSTED_PROXIES
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=ANSWER_SECONDS if drain_seconds else 5,
