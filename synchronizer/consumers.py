@@ -272,8 +272,8 @@ class StreamConsumer(AsyncWebsocketConsumer):
         if not isinstance(resource, str) or not isinstance(params, dict):
             raise RequestError("get needs resource, a name, and params, an object.")
         if resource == "wallet":
-            position, state = await _read(_wallet_state, *_wallet_query(params))
-            await self.respond(resource, orjson.Fragment(state), position=position)
+            position, eon, state = await _read(_wallet_state, *_wallet_query(params))
+            await self.respond(resource, orjson.Fragment(state), position=position, eon_number=eon)
         elif resource == "operator":
             await self.respond(resource, orjson.Fragment(await _read(_positions)))
         else:
@@ -296,16 +296,16 @@ def _names(args: dict[str, Any]) -> list[str]:
     return names
 
 
-def _wallet_query(params: dict[str, Any]) -> tuple[bytes, bytes, int]:
+def _wallet_query(params: dict[str, Any]) -> tuple[bytes, bytes, int | None]:
     addresses = []
     for name in ("token_address", "wallet_address"):
         value = params.get(name)
         if not isinstance(value, str) or not RAW_ADDRESS.fullmatch(value):
             raise RequestError(f"{name} is 40 hexadecimal digits without 0x.")
         addresses.append(bytes.fromhex(value))
-    eon = params.get("eon_number")
-    if not isinstance(eon, int) or isinstance(eon, bool):
-        raise RequestError("eon_number is an integer.")
+    eon = params.get("eon_number", "")
+    if eon is not None and (not isinstance(eon, int) or isinstance(eon, bool)):
+        raise RequestError("eon_number is an integer, or null for the latest.")
     return addresses[0], addresses[1], eon
 
 
@@ -321,14 +321,15 @@ async def _read(function: Callable[..., R], *args: Any) -> R:
         raise RequestError("The request cannot be answered now.") from None
 
 
-def _wallet_state(token: bytes, address: bytes, eon: int) -> tuple[int, bytes]:
-    """A state and the position up to which everything told is in it: read first, so that it is never too new."""
+def _wallet_state(token: bytes, address: bytes, eon: int | None) -> tuple[int, int, bytes]:
+    """The position up to which everything told is in a state, the state's eon, and the state. They are read in this
+    order, so that neither is too new: of the latest eon, no checkpoint told up to there is of a later one."""
     position = positions.told_until()
     wallet = selectors.find_wallet(token, address)
     if wallet is None:
         raise RequestError("There is no such wallet.")
-    number = eon if eon >= 0 else chain_status().eon + eon
-    return position, orjson.dumps(render.wallet_state(selectors.wallet_history(wallet, number)))
+    number = eon if eon is not None and eon >= 0 else chain_status().eon + (eon or 0)
+    return position, number, orjson.dumps(render.wallet_state(selectors.wallet_history(wallet, number)))
 
 
 def _positions() -> bytes:

@@ -157,8 +157,9 @@ async def test_a_position_that_is_not_kept_is_refused_by_name(
     assert (refusal["type"], refusal["code"], refusal["stream"]) == ("error", "POSITION_TOO_OLD", names[0])
     assert refusal["data"]["cause"]["args"] == request
     assert (await client.read())["data"]["data"]["streams"] == names
-    params = {"token_address": names[0].split("/")[1], "wallet_address": bob.address.hex(), "eon_number": -1}
-    snapshot = await client.ask("get", resource="wallet", params={**params, "eon_number": 3})
+    params = {"token_address": bob.token.hex(), "wallet_address": bob.address.hex(), "eon_number": None}
+    snapshot = await client.ask("get", resource="wallet", params=params)
+    assert snapshot["eon_number"] == 3
     assert snapshot["position"] == refusal["position"] == newest(heard)
     assert [row["amount"] for row in snapshot["data"]["data"]["transactions"]] == ["5"]
     await in_database(play.pay, alice, bob, 6)
