@@ -38,10 +38,18 @@ JOINS = "JOIN ledger_activestate f ON f.id = t.recipient_fulfillment_active_stat
 
 def load_orders(orders: Iterable[UUID], eon: int, owners: Mapping[int, Owner]) -> dict[UUID, Order]:
     """The orders as they are in the first of their eons that is not before `eon`; those that are over are missing.
-    Their wallets must be locked, and among the `owners`."""
+    Their wallets must be locked, and among the `owners`.
+
+    Their later rows, which end with them, are locked: the verification, which locks no wallets, writes to them.
+    """
     wanted = [str(order) for order in orders]
     if not wanted:
         return {}
+    fetch(
+        "SELECT id FROM ledger_transfer WHERE tx_id = ANY(%s::uuid[]) AND eon_number > %s AND NOT processed"
+        " ORDER BY id FOR NO KEY UPDATE",
+        [wanted, eon],
+    )
     rows = fetch(
         f"SELECT DISTINCT ON (t.tx_id) {COLUMNS} FROM ledger_transfer t {JOINS}"  # noqa: S608
         " WHERE t.tx_id = ANY(%s::uuid[]) AND t.swap AND t.eon_number >= %s ORDER BY t.tx_id, t.eon_number",

@@ -29,6 +29,19 @@ UNVERIFIED = (
     " WHERE t.swap AND NOT t.processed AND t.verified IS NULL"
 )
 
+# Rows are locked by ascending id, as where orders end (`ledger.orders.load_orders`): nobody waits for somebody who
+# waits for them.
+VERIFIED = (
+    "WITH locked AS MATERIALIZED (SELECT id FROM ledger_transfer WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE)"
+    " UPDATE ledger_transfer t SET verified = true FROM locked WHERE t.id = locked.id"
+)
+VOIDED = (
+    "WITH locked AS MATERIALIZED (SELECT id FROM ledger_transfer WHERE tx_id = %s AND eon_number >= %s"
+    " AND NOT processed AND NOT appended ORDER BY id FOR NO KEY UPDATE)"
+    " UPDATE ledger_transfer t SET verified = false, voided = true, processed = true, void_reason = %s"
+    " FROM locked WHERE t.id = locked.id"
+)
+
 
 def verify_orders(eon: int | None = None) -> int:
     """Verify what is not verified yet: all of it, a batch at a time, or only the rows of an eon. Returns how many
@@ -38,7 +51,7 @@ def verify_orders(eon: int | None = None) -> int:
     while True:
         rows = fetch(f"{UNVERIFIED}{condition} ORDER BY t.id LIMIT {BATCH}")
         good = [row[0] for row in rows if (reason := _why_bad(row)) is None or _void(row, reason)]
-        execute("UPDATE ledger_transfer SET verified = true WHERE id = ANY(%s)", [good])
+        execute(VERIFIED, [good])
         done += len(rows)
         if len(rows) < BATCH:
             return done
@@ -76,9 +89,8 @@ def _why_bad(row: tuple[object, ...]) -> str | None:
 def _void(row: tuple[object, ...], code: str) -> bool:
     """Void the order from the row's eon on. Nothing is left to be marked as verified."""
     execute(
-        "UPDATE ledger_transfer SET verified = false, voided = true, processed = true, void_reason = %s"
-        " WHERE tx_id = %s AND eon_number >= %s AND NOT processed AND NOT appended",
-        [f"{code} for eon {row[2]}", str(row[1]), row[2]],
+        VOIDED,
+        [str(row[1]), row[2], f"{code} for eon {row[2]}"],
     )
     return False
 

@@ -8,13 +8,16 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from ledger import store
 from ledger.accounts_sql import lock_wallets
 from ledger.engine import PlaceOrder, Refusal
 from ledger.models import Matching, Transfer
+from ledger.sql import fetch
 from ledger.tests.checks import check_checkpoint, check_ledger
 from ledger.tests.racing import Running, race
+from ledger.verification import verify_orders
 from operator_api.simulation.traders import Trader
 from swapper.books import Party, read_parties
 from swapper.exchange import Exchange
@@ -124,7 +127,7 @@ def closing(traders: list[Trader]) -> Callable[[], list[Any]]:
             if isinstance(frozen, Refusal):
                 assert frozen.code == "SWAP_ALREADY_FULFILLED"
                 continue
-            row = Transfer.objects.get(tx_id=one.tx_id)
+            row = Transfer.objects.get(tx_id=one.tx_id, appended=True)
             outcomes += store.execute([one.cancel(total(row.matched_out), total(row.matched_in))])
         assert not any(isinstance(outcome, Refusal) for outcome in outcomes), outcomes
         return outcomes
@@ -194,3 +197,40 @@ def test_a_checkpoint_in_the_middle_of_a_pass(market: MarketPlay, monkeypatch: p
     check_ledger()
     market.next_eon()
     check_checkpoint(3)
+
+
+def test_orders_of_many_eons_end_while_their_later_signatures_are_verified(market: MarketPlay) -> None:
+    for _ in range(3):
+        traders = []
+        for index in range(24):
+            one = market.trader(100, sells=index % 2)
+            market.place(one, 100, 100, eons=8)
+            traders.append(one)
+        ending = traders[:8][::-1]  # neither in the order of their rows nor against it
+        outcomes = race(
+            [
+                stepping(Exchange()),
+                verify_orders,
+                verify_orders,
+                *(closing(ending[part::2]) for part in (0, 1)),
+            ]
+        )
+        assert not [one for one in outcomes if isinstance(one, BaseException)], outcomes
+    verify_orders()
+    assert not Transfer.objects.filter(swap=True, processed=False, verified__isnull=True).exists()
+    check_fills()
+    check_ledger()
+
+
+def test_later_rows_are_locked_in_one_order(market: MarketPlay) -> None:
+    """A batch that ends orders waits for the lowest row before it holds a higher one, whatever it does first."""
+    low, high = (market.order(100, 200, sells=1, eons=2) for _ in range(2))
+    lock = "SELECT 1 FROM ledger_transfer WHERE tx_id = %s AND eon_number = 2 FOR NO KEY UPDATE"
+    waits = "SELECT 1 FROM pg_locks WHERE NOT granted"
+    with transaction.atomic():
+        fetch(lock, [str(low.tx_id)])
+        batch = Running(lambda: store.execute([high.freeze(), low.freeze()]))
+        while not fetch(waits):
+            assert not batch.over
+        assert fetch(f"{lock} NOWAIT", [str(high.tx_id)])
+    assert not isinstance(batch.outcome(), BaseException)
