@@ -43,6 +43,18 @@ class ChainClient:
         ]
         self.send_all(calls)
 
+    def deposit_token(self, token: bytes, amounts: dict[bytes, int]) -> None:
+        """Deposit units of an ERC-20 token that this account holds for other addresses, all at once."""
+        erc20 = self.web3.eth.contract(
+            address=self.web3.to_checksum_address(to_checksum(token)), abi=contracts.load("TestToken").abi
+        )
+        approval = erc20.functions.approve(self.contract.address, sum(amounts.values()))
+        deposits = [
+            self.contract.functions.deposit(erc20.address, to_checksum(address), amount)
+            for address, amount in amounts.items()
+        ]
+        self.send_all([(call, 0) for call in [approval, *deposits]])
+
     def send_all(self, calls: list[tuple[Any, int]]) -> list[Any]:
         """Send contract calls with their values in wei from this account, all at once; their receipts."""
         account = self.web3.to_checksum_address(self.address)

@@ -99,9 +99,11 @@ class HubClient:
         """Post a signed transfer; the receipt."""
         return self.call("POST", "transfer/", transfer_body(transfer))
 
-    def pay(self, sender: SimulatedWallet, to: Owner, amount: int, marker: int = 0) -> Any:
+    def pay(
+        self, sender: SimulatedWallet, to: Owner, amount: int, marker: int = 0, nonce: int | None = None
+    ) -> Any:
         """Sign and post a transfer in the sender's eon, which remembers it; the receipt."""
-        transfer = sender.transfer(to, amount, marker)
+        transfer = sender.transfer(to, amount, marker, nonce)
         receipt = self.send(transfer)
         sender.accepted(transfer, int(receipt["position"]))
         return receipt

@@ -58,19 +58,19 @@ class Traffic:
         for _ in range(count):
             sender, recipient = self.random.sample(range(len(self.wallets)), 2)
             amount = self.random.randint(0, self.balances[sender])
-            self._pay(sender, recipient, amount)
+            self._pay(sender, recipient, amount, self.random.getrandbits(128))
             self.balances[sender] -= amount
             self.balances[recipient] += amount
             self.payments += 1
 
-    def _pay(self, sender: int, recipient: int, amount: int) -> None:
+    def _pay(self, sender: int, recipient: int, amount: int, nonce: int) -> None:
         player = self.wallets[sender]
         while True:
             eon = self.hub.eon
             if player.eon != eon:
                 player.enter(eon)
             try:
-                self.hub.pay(player, self.wallets[recipient].owner, amount)
+                self.hub.pay(player, self.wallets[recipient].owner, amount, nonce=nonce)
                 return
             except HubRefusedError as error:
                 if error.code != OUT_OF_SYNC:
