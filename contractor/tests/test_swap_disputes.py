@@ -260,7 +260,6 @@ def test_an_order_that_the_hub_does_not_have_is_unanswerable(
     scene.play()
     dealer = scene.dealer("changed")
     tokens = (dealer.debit.wallet.token, dealer.credit.wallet.token)
-    TokenPair.between(*tokens).save()
     hub.settle()
     hub.go_to(4, OPEN_ERA)
     assert dealer.challenge_order(dealer.row(3))
