@@ -27,7 +27,6 @@ from ledger.models import (
     DelegatedWithdrawal,
     Deposit,
     Event,
-    Outbox,
     RootCommitment,
     Withdrawal,
     WithdrawalRequest,
@@ -82,9 +81,7 @@ def apply_events(found: Sequence[ContractEvent], status: ChainStatus, parameters
     for kind, group in groupby(fresh, key=type):
         EFFECTS[kind](batch, list(group))
     store.run(batch.commands)
-    if batch.told:
-        Outbox.objects.bulk_create([Outbox(event=event.value, object_id=row) for event, row in batch.told])
-        store.notify_outbox()
+    store.tell(*batch.told)
 
 
 # ---- what is known beforehand -----------------------------------------------------------------------------------
@@ -307,7 +304,9 @@ def _cancel(
 def _submissions(batch: Batch, group: Sequence[events.CheckpointSubmission]) -> None:
     for event in group:
         ours = RootCommitment.objects.filter(eon_number=event.eon, merkle_root=event.merkle_root)
-        if not ours.exists():
+        if ours.exists():
+            batch.told.append((Event.CHECKPOINT_SUBMITTED, event.eon))
+        else:
             raise_alarm(
                 "foreign checkpoint",
                 f"the contract holds 0x{event.merkle_root.hex()} as checkpoint {event.eon} since block"

@@ -37,8 +37,8 @@ from contractor.models import ContractParameters, ContractState
 from contractor.node import RawLog
 from contractor.nodes import nodes
 from contractor.reorganisation import undo
-from ledger.models import ChainStatus, RootCommitment
-from ledger.store import stopped
+from ledger.models import ChainStatus, Event, RootCommitment
+from ledger.store import stopped, tell
 from operator_api.error_codes import ErrorCode
 
 logger = logging.getLogger(__name__)
@@ -304,7 +304,10 @@ def _save_status(status: ChainStatus, reading: Reading) -> None:
     tip = reading.headers[-1]
     if reading.halted and not status.halted:
         raise_alarm("halted", "the contract refuses to go on: users can only recover their funds", key="")
+    before = status.eon
     status.head_block = max(tip.number, status.first_block_of(status.eon))
+    if status.eon > before:
+        tell(*((Event.EON_STARTED, eon) for eon in range(before + 1, status.eon + 1)))
     status.updated = timezone.now()
     if status.head_hash != tip.hash:
         status.head_hash, status.progressed = tip.hash, status.updated

@@ -14,7 +14,8 @@ import logging
 from django.db import models
 
 from contractor.models import Accumulator, ContractState, EthereumTransactionAttempt
-from ledger.models import Challenge, Deposit, Reorganisation, Withdrawal, WithdrawalRequest
+from ledger.models import Challenge, Deposit, Event, Reorganisation, Withdrawal, WithdrawalRequest
+from ledger.store import tell
 
 logger = logging.getLogger(__name__)
 
@@ -51,13 +52,14 @@ def undo(first_block: int, head_hash: bytes, deep: bool = False) -> int:
     Accumulator.objects.filter(block__gte=first_block).delete()
     # The sender asks for the receipts again and decides on what it finds then.
     EthereumTransactionAttempt.objects.filter(mined__gte=first_block).update(mined=None, succeeded=None)
-    Reorganisation.objects.create(
+    note = Reorganisation.objects.create(
         first_block=first_block,
         blocks=len(abandoned),
         abandoned_hash=abandoned[-1],
         head_hash=head_hash,
         deep=deep,
     )
+    tell((Event.REORGANISATION, note.pk))
     logger.warning(
         "the chain reorganised: %s blocks from %s on were replaced; 0x%s is the newest now",
         len(abandoned),

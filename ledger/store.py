@@ -36,7 +36,7 @@ from ledger.engine import (
     Transfer,
     Transferred,
 )
-from ledger.models import ChainStatus
+from ledger.models import ChainStatus, Outbox
 from ledger.models import Event as Told
 from ledger.orders import STATE_INSERT, StoredOrder, Writer, load_orders, ordered_wallets
 from ledger.sql import Row, fetch, join, next_ids, write
@@ -324,6 +324,13 @@ def _write_markers(transfers: Sequence[Transferred]) -> None:
         " signature = EXCLUDED.signature WHERE EXCLUDED.amount < old.amount",
         [(wallet, eon, e.marker, e.marker_signature) for (wallet, eon), e in sorted(smallest.items())],
     )
+
+
+def tell(*events: tuple[Told, int]) -> None:
+    """Have subscribers told of events, each with the object it is about, when this transaction commits."""
+    if events:
+        Outbox.objects.bulk_create([Outbox(event=event.value, object_id=row) for event, row in events])
+        notify_outbox()
 
 
 def notify_outbox(orders: bool = False) -> None:

@@ -16,6 +16,7 @@ class Flag(IntFlag):
     HALTED = 1
     FORKED = 2
     BEHIND = 4
+    MAINTENANCE = 8
 
 
 def names(flags: int) -> dict[str, bool]:
@@ -33,6 +34,8 @@ def current() -> Flag:
         flags |= Flag.HALTED
     if status.forked:
         flags |= Flag.FORKED
+    if status.maintenance:
+        flags |= Flag.MAINTENANCE
     if stopped(status) == ErrorCode.CHAIN_BEHIND:
         flags |= Flag.BEHIND
     return flags

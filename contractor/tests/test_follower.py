@@ -194,6 +194,7 @@ def test_the_latest_eon_never_goes_back(hub: Hub) -> None:
     follower.step()
     assert hub.status.head_block == hub.node.block
     assert hub.status.eon == 2
+    assert Outbox.objects.filter(event=Told.EON_STARTED).count() == 1
 
 
 def test_an_outage_is_caught_up_eon_by_eon(hub: Hub, alice: Signer) -> None:

@@ -153,6 +153,14 @@ def test_a_checkpoint_is_undone_and_redone(hub: Hub, alice: Signer, depth: int) 
     assert checkpoint(2).state == State.CONFIRMED
     assert hub.available(wallet) == 100
     assert not hub.status.halted
+    # everybody was told, each once
+    assert (
+        told(Event.EON_STARTED)
+        == told(Event.CHECKPOINT_CREATED)[-1:]
+        == told(Event.CHECKPOINT_SUBMITTED)[-1:]
+        == [2]
+    )
+    assert told(Event.REORGANISATION) == list(Reorganisation.objects.values_list("pk", flat=True)) != []
 
 
 @DEPTHS

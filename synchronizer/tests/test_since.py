@@ -281,8 +281,8 @@ async def test_the_public_stream(play: Play, connect: Connect, monkeypatch: pyte
                 "time": int(row.time.timestamp()),
             },
         ),
-        ("STATUS", {"halted": False, "forked": False, "behind": True}),
-        ("STATUS", {"halted": False, "forked": False, "behind": False}),
+        ("STATUS", {"halted": False, "forked": False, "behind": True, "maintenance": False}),
+        ("STATUS", {"halted": False, "forked": False, "behind": False, "maintenance": False}),
     ]
 
 
@@ -300,7 +300,8 @@ async def test_the_status_is_that_of_the_chain(play: Play) -> None:
     assert (
         await in_database(lambda: change(halted=False, forked=False, node_block=1000)) == status.Flag.BEHIND
     )
-    assert await in_database(lambda: change(node_block=0)) == 0
+    assert await in_database(lambda: change(node_block=0, maintenance=True)) == status.Flag.MAINTENANCE
+    assert await in_database(lambda: change(maintenance=False)) == 0
 
 
 async def test_heartbeats(play: Play, connect: Connect) -> None:
