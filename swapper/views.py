@@ -16,6 +16,7 @@ from auditor import render_swaps as render
 from auditor import serializers_swaps as shapes
 from ledger.engine import OrderCommand, Refusal
 from ledger.orders import StoredOrder
+from operator_api import limits
 from operator_api.error_codes import ErrorCode
 from operator_api.rest import refusal_error
 from operator_api.swagger import STOPPED, detail, not_ready, refusals, unsigned_terms
@@ -87,7 +88,9 @@ class OrderView(APIView):
         first eon's states are countersigned and durable. Signatures of later eons are verified afterwards: an order
         goes on in an eon only if they are good."""
         order = serializers.read_order(request.data)
-        return Response(render.order_receipt_of(_done(services.place(order))), status=201)
+        with limits.of_address(order.debit.address):
+            stored = _done(services.place(order))
+        return Response(render.order_receipt_of(stored), status=201)
 
 
 class EndView(APIView):
