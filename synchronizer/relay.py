@@ -9,25 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import select
 import time
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from channels.layers import get_channel_layer
 from django.conf import settings
-from django.db import Error, connection, transaction
+from django.db import connection, transaction
 
 from ledger import positions
+from ledger.listening import listening, wait
 from ledger.models import Event, Outbox
 from operator_api.locks import Lock, try_lock
 from synchronizer import log, status
 from synchronizer.events import Item, batch
 from synchronizer.models import SetAside
 from synchronizer.switchboard import GROUP
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +49,7 @@ def run(seconds: float) -> int:
         raise RuntimeError("the relay runs outside of transactions")
     told = 0
     deadline = time.monotonic() + seconds
-    with asyncio.Runner() as runner, _listening():
+    with asyncio.Runner() as runner, listening(CHANNEL):
         relay = Relay(runner)
         relay.forget()
         while True:
@@ -63,7 +59,7 @@ def run(seconds: float) -> int:
             if now >= deadline:
                 return told
             if count < BATCH:
-                _wait(max(0.0, min(deadline, relay.due) - now))
+                wait(min(deadline, relay.due))
 
 
 class Relay:
@@ -140,30 +136,3 @@ class Relay:
 def _message(after: int, last: int, items: list[Item]) -> dict[str, Any]:
     """All that was told behind the position `after` up to `last`."""
     return {"type": "events", "after": after, "last": last, "items": items}
-
-
-@contextmanager
-def _listening() -> Iterator[None]:
-    """Let PostgreSQL send this connection the wake-up calls of writers."""
-    _execute(f"LISTEN {CHANNEL}")
-    try:
-        yield
-    finally:
-        with suppress(Error):  # a connection that broke listens to nothing
-            _execute(f"UNLISTEN {CHANNEL}")
-            connection.connection.notifies.clear()
-
-
-def _execute(statement: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
-
-
-def _wait(seconds: float) -> None:
-    """Sleep until a writer calls, but not longer than `seconds`."""
-    session = connection.connection
-    if not session.notifies:
-        select.select([session], [], [], seconds)
-        with connection.wrap_database_errors:
-            session.poll()
-    session.notifies.clear()
