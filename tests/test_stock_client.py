@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scripts.hub.stack import Stack
 
 ROOT = Path(__file__).resolve().parent.parent
-DRIVER = ROOT / "tests" / "client" / "driver.js"
+DRIVERS = ROOT / "tests" / "client"
 MODULES = ROOT / ".hub" / "npm" / "node_modules"
 TIME_LIMIT = 900  # seconds
 LAST_LINES = 40
@@ -41,10 +41,12 @@ def driver_config(stack: Stack) -> dict[str, object]:
     }
 
 
-def run_driver(config: dict[str, object], environment: dict[str, str]) -> tuple[int, list[str], str]:
-    """Exit code, printed lines and the end of standard error of one run of the driver."""
+def run_driver(
+    driver: str, config: dict[str, object], environment: dict[str, str]
+) -> tuple[int, list[str], str]:
+    """Exit code, printed lines and the end of standard error of one run of a driver."""
     finished = subprocess.run(
-        ["node", str(DRIVER)],
+        ["node", str(DRIVERS / driver)],
         cwd=ROOT,
         env={**os.environ, **environment, "DRIVER_CONFIG": json.dumps(config)},
         capture_output=True,
@@ -58,8 +60,9 @@ def run_driver(config: dict[str, object], environment: dict[str, str]) -> tuple[
 
 @pytest.mark.stack
 @pytest.mark.timeout(TIME_LIMIT + 300)
-def test_stock_client_passes_the_acceptance_list(stack: Stack) -> None:
-    code, lines, errors = run_driver(driver_config(stack), stack.environment)
+@pytest.mark.parametrize("driver", ["driver.js", "trading.js"])
+def test_stock_client_passes_the_acceptance_list(stack: Stack, driver: str) -> None:
+    code, lines, errors = run_driver(driver, driver_config(stack), stack.environment)
     steps = [json.loads(line) for line in lines]
     report = "\n".join(f"{step['step']}: {'ok' if step['ok'] else step['detail']}" for step in steps)
     assert code == 0, f"{report}\n{errors}"

@@ -26,8 +26,11 @@ function freshClient(load) {
   for (const name of Object.keys(require.cache)) {
     if (name.includes(PACKAGE)) delete require.cache[name]
   }
+  const nocust = load('nocust-client').nocust
+  const storage = load('nocust-client/dist/store')
   return {
-    nocust: load('nocust-client').nocust,
+    nocust,
+    tradingWallets: (address) => storage.store.swapWallets.get(address),
     activeStateHash: load('nocust-client/dist/wallet/activeState').hashActiveState,
     transferLeaf: load('nocust-client/dist/wallet/transaction').hashTransfer,
     validateSignature: load('nocust-client/dist/services/blockchain').blockchain.validateSignature,
