@@ -22,6 +22,8 @@ Errors of a field are `{"field": [{"message", "code"}]}`, of several fields toge
 
 Writes and expensive reads tell in `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset` (seconds)
 how many more may come from one IP address; 429 says in `Retry-After` (seconds) when to come back.
+
+Events are told through a websocket, [/ws/](/websocket/).
 """.strip()
 
 

@@ -13,6 +13,7 @@ urlpatterns = [
     path("", include("swapper.urls")),
     path("", include("leveller.urls")),
     path("", include("tos.urls")),
+    path("", include("synchronizer.urls")),
     path("", include("operator_api.urls_observing")),
     path("swagger/", schema_view.with_ui("swagger", cache_timeout=0), name="swagger"),
     path("redoc/", schema_view.with_ui("redoc", cache_timeout=0), name="redoc"),
