@@ -15,6 +15,7 @@ from contractor.transactions import queue
 from ledger.checkpoint import create_checkpoint
 from ledger.models import ChainStatus, RootCommitment, Token
 from nocust.addresses import to_checksum
+from restoration.holds import bars_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ def is_due(status: ChainStatus) -> bool:
     """Whether the latest eon's checkpoint is missing and everything it covers is known. After a deep fork the
     ledger is of another chain than the contract, so none is made until that is resolved."""
     eon = status.eon
-    if status.forked or RootCommitment.objects.filter(eon_number=eon).exists():
+    if status.forked or RootCommitment.objects.filter(eon_number=eon).exists() or bars_checkpoint(eon):
         return False
     if eon <= 1:
         return eon == 1 and Token.objects.exists()

@@ -73,6 +73,7 @@ INSTALLED_APPS = [
     "channels",
     "operator_api",
     "ledger",
+    "restoration",
     "admission",
     "transactor",
     "swapper",
@@ -91,6 +92,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "operator_api.middleware_security.security_headers",
     "django.middleware.common.CommonMiddleware",
+    "restoration.middleware.hold",
     "operator_api.middleware_admin.admin_only",
 ]
 ROOT_URLCONF = "operator_api.urls"
@@ -259,6 +261,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "heartbeat.tasks.heartbeat_watch",
         "schedule": 5 * _HEARTBEAT,
         "options": {"queue": "audit", "expires": 25 * _HEARTBEAT},
+    },
+    "watch_database": {
+        "task": "restoration.tasks.watch_database",
+        "schedule": 10 * _HEARTBEAT,
+        "options": {"queue": "audit", "expires": 30 * _HEARTBEAT},
     },
     "update_terms_of_service": {
         "task": "heartbeat.tasks.update_terms_of_service",

@@ -41,10 +41,11 @@ class Operator:
 class Services:
     """PostgreSQL, Redis and an Ethereum node with a contract that `deploy_contract.sh` deployed.
 
-    `block_time` in seconds, `blocks_per_eon` in blocks. `settings` are PostgreSQL's.
+    `block_time` in seconds, `blocks_per_eon` in blocks: so many that a slow machine misses no checkpoint; tests go
+    on to the next eon with `next_eon`.
     """
 
-    def __init__(self, block_time: float = 1.0, blocks_per_eon: int = 60) -> None:
+    def __init__(self, block_time: float = 1.0, blocks_per_eon: int = 240) -> None:
         PLACES.mkdir(parents=True, exist_ok=True)
         self.folder = Path(tempfile.mkdtemp(prefix="production-", dir=PLACES)).resolve()
         self.folder.chmod(0o755)  # the database's user must pass through
@@ -118,6 +119,25 @@ class Services:
         owner = Account.from_key(self.operator.key)
         receipt = _send(web3, owner, {"to": b"", "value": 0, "gas": 3_000_000, "data": code})
         self.operator.token = receipt["contractAddress"]
+
+    def eon(self) -> int:
+        """The contract's latest eon."""
+        block = int(wire.rpc(self.node_url, "eth_blockNumber"), 16)
+        return (block - self._genesis()) // self.blocks_per_eon + 1
+
+    def _genesis(self) -> int:
+        web3 = Web3(HTTPProvider(self.node_url))
+        contract = web3.eth.contract(
+            address=Web3.to_checksum_address(self.operator.contract), abi=load("NOCUSTCommitChain").abi
+        )
+        return int(contract.functions.genesis().call())
+
+    def next_eon(self) -> int:
+        """Have the blocks mined that are missing to the next eon; that eon."""
+        block = int(wire.rpc(self.node_url, "eth_blockNumber"), 16)
+        left = self.blocks_per_eon - (block - self._genesis()) % self.blocks_per_eon
+        wire.rpc(self.node_url, "anvil_mine", hex(left), timeout=60)
+        return self.eon()
 
     @property
     def contract(self) -> bytes:

@@ -219,7 +219,7 @@ def test_workers_restart_and_everything_goes_on_to_the_next_checkpoint(
     before = {name: hub.pid(name) for name in hub.names() if not name.startswith("server")}
     hub.done("restart", *before)
     assert all(hub.pid(name) != pid for name, pid in before.items())
-    eon = traffic.hub.eon + 1
+    eon = services.next_eon()
     submitted = traffic.chain.contract.functions.lastSubmissionEon
     traffic.wait("the checkpoint", lambda: int(submitted().call()) >= eon, seconds=120)
 

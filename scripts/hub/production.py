@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from scripts.hub import environment, instance, proc, report
+from scripts.hub import backup, environment, instance, proc, report
 from scripts.hub.child import Program
 from scripts.hub.config import ROOT
 from scripts.hub.environment import Production
@@ -34,6 +34,9 @@ USAGE = """usage: ./run.sh prod [COMMAND]
                     the server so that no request is lost
   stop              end the hub that runs on this host
   status            the state of each of its processes
+  backup FILE       write the database to a file (pg_dump), while the hub runs
+  restore FILE      replace the database by a backup; the hub is held until 'after-restore' decides
+  after-restore     compare a restored database with the chain, report what is lost, decide ('--help')
   manage ARGS...    Django's manage.py
   help              this text
 
@@ -81,6 +84,7 @@ class ProductionHub:
         with self.progress.step("tables"):
             self._run("tables", "migrate", "--check", otherwise="run './run.sh prod migrate' first")
         with self.progress.step("chain, tokens and terms"):
+            self._run("after_restore", "after_restore", "--detect")
             self._run("prepare", "prepare_hub")
         with self.progress.step("processes"):
             self.supervisor.limit = START_DEATHS
@@ -275,8 +279,8 @@ def migrate(arguments: list[str]) -> int:
 
 
 def prepare(arguments: list[str]) -> int:
-    """Prepare tokens and terms."""
-    return manage(["prepare_hub", *arguments])
+    """Look whether the database was restored, then prepare tokens and terms."""
+    return manage(["after_restore", "--detect"]) or manage(["prepare_hub", *arguments])
 
 
 def manage(arguments: list[str]) -> int:
@@ -326,6 +330,11 @@ def status(_arguments: list[str]) -> int:
     return 0 if healthy else 1
 
 
+def after_restore(arguments: list[str]) -> int:
+    """Report on a restored database, and decide."""
+    return manage(["after_restore", *arguments])
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "check": check,
     "migrate": migrate,
@@ -333,6 +342,9 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "restart": restart,
     "stop": stop,
     "status": status,
+    "backup": backup.backup,
+    "restore": backup.restore,
+    "after-restore": after_restore,
     "manage": manage,
 }
 

@@ -1,0 +1,110 @@
+"""Noticing that the database is not the one it was: looked at each time a process connects.
+
+PostgreSQL gives a new timeline to a server that was recovered to a point in time or promoted from a replica, and
+new numbers to a database and tables that `pg_restore` made. All of that is compared with the row written before.
+What a copy of the data folder's files keeps is compared with a witness in Redis: how far the write-ahead log was.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.core.cache import cache
+from django.db import DatabaseError, connection
+from redis import RedisError
+
+logger = logging.getLogger(__name__)
+
+_NOW = """
+    SELECT (SELECT system_identifier FROM pg_control_system())::numeric AS cluster,
+        left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline,
+        (SELECT oid FROM pg_database WHERE datname = current_database())::bigint AS database,
+        'restoration_identity'::regclass::oid::bigint AS place
+"""
+_HOLD = """
+    INSERT INTO restoration_hold (reason, noticed, restored_to, restored_eon, decision)
+    SELECT {reason}, now(), s.updated, (s.head_block - s.genesis_block) / s.blocks_per_eon + 1, ''
+    FROM {source} LEFT JOIN ledger_chainstatus s ON true
+"""
+COMPARE = f"""
+    WITH present AS ({_NOW}), before AS (SELECT * FROM restoration_identity),
+    moved AS (
+        UPDATE restoration_identity i SET cluster = c.cluster, timeline = c.timeline, database = c.database,
+            place = c.place
+        FROM present c
+        WHERE (i.cluster, i.timeline, i.database, i.place)
+            IS DISTINCT FROM (c.cluster, c.timeline, c.database, c.place)
+        RETURNING 1
+    ),
+    held AS ({
+    _HOLD.format(
+        reason='''CASE WHEN b.place <> c.place OR b.database <> c.database THEN 'the tables were restored'
+            WHEN b.cluster <> c.cluster THEN 'the database moved to another PostgreSQL cluster'
+            ELSE 'PostgreSQL was recovered or failed over, from timeline ' || b.timeline || ' to ' || c.timeline
+            END''',
+        source="moved CROSS JOIN before b CROSS JOIN present c",
+    )
+} RETURNING reason)
+    SELECT reason FROM held
+"""  # noqa: S608  (no values)
+FIRST = f"""
+    INSERT INTO restoration_identity (id, cluster, timeline, database, place)
+    SELECT 1, cluster, timeline, database, place FROM ({_NOW}) now ON CONFLICT (id) DO NOTHING
+"""  # noqa: S608  (no values)
+TABLE = (
+    "SELECT to_regclass('restoration_identity') IS NOT NULL AND to_regclass('restoration_hold') IS NOT NULL"
+)
+POSITION = """
+    SELECT i.cluster::text || '/' || i.timeline, (pg_current_wal_flush_lsn() - '0/0')::bigint
+    FROM restoration_identity i
+"""
+
+
+def look(connection: Any, **_signal: object) -> None:
+    """Compare a fresh connection's database with what it was; a hold is made where they differ. Before the first
+    migration, and where PostgreSQL does not tell, nothing is done."""
+    if connection.vendor != "postgresql":
+        return
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(TABLE)
+            if not cursor.fetchone()[0]:
+                return
+            cursor.execute(COMPARE)
+            for (reason,) in cursor.fetchall():
+                logger.critical("%s: the hub signs nothing until 'manage.py after_restore' decides", reason)
+            cursor.execute(FIRST)
+    except DatabaseError as error:
+        logger.warning("cannot tell whether this database was restored: %s", error)
+
+
+def watch() -> bool:
+    """Compare the write-ahead log's position with the witness and move that on; whether a hold was made.
+
+    A log that is shorter than it was belongs to files that were copied back. The witness is in Redis, which may be
+    flushed: then there is none until the next call.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(POSITION)
+        row = cursor.fetchone()
+        if row is None:
+            return False
+        key, position = f"restoration:{row[0]}", int(row[1])
+        try:
+            seen = cache.get(key)
+            cache.set(key, position, timeout=None)
+        except RedisError:  # no witness just now
+            return False
+        if seen is None or position >= int(seen):
+            return False
+    reason = f"the write-ahead log ends {int(seen) - position} bytes before where it was"
+    hold(reason)
+    logger.critical("%s: the hub signs nothing until 'manage.py after_restore' decides", reason)
+    return True
+
+
+def hold(reason: str) -> None:
+    """Hold the hub for a reason that PostgreSQL cannot know."""
+    with connection.cursor() as cursor:
+        cursor.execute(_HOLD.format(reason="%s", source="(SELECT 1) one"), [reason])

@@ -1,0 +1,177 @@
+"""A held hub: what it refuses, whatever the processes try, and what a decision lets through again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.db import IntegrityError, connection, transaction
+from django.test import Client
+from django.utils import timezone
+from psycopg2.errors import CheckViolation
+
+from ledger.checkpoint import create_checkpoint
+from ledger.models import ActiveState, DelegatedWithdrawal, RootCommitment
+from ledger.store import StoredTransfer
+from operator_api.restored import lost_states
+from operator_api.simulation.play import Play
+from operator_api.simulation.wallets import SimulatedWallet
+from restoration import holds, identity, middleware
+from restoration.models import Hold, Identity, SubmittedRoot
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def play() -> Play:
+    return Play()
+
+
+@pytest.fixture
+def players(play: Play) -> list[SimulatedWallet]:
+    found = play.register(2)
+    play.deposit(found[0], 100)
+    assert isinstance(play.pay(found[0], found[1], 1), StoredTransfer)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> Iterator[None]:
+    middleware.forget()
+    yield
+    middleware.forget()
+
+
+def refuses(act: Any, what: str) -> None:
+    with pytest.raises((IntegrityError, CheckViolation), match=what), transaction.atomic():
+        act()
+
+
+def test_nothing_is_signed_while_nobody_has_decided(play: Play, players: list[SimulatedWallet]) -> None:
+    identity.hold("a test")
+    states = ActiveState.objects.count()
+    refuses(lambda: play.pay(players[0], players[1], 1), "restoration: a state of eon 1")
+    refuses(lambda: play.register(1), "restoration: a registration of eon 1")
+    assert ActiveState.objects.count() == states
+    with pytest.raises(IntegrityError, match="restoration: a withdrawal of eon 1"), transaction.atomic():
+        DelegatedWithdrawal.objects.create(
+            wallet_id=players[0].wallet_id,
+            amount=1,
+            expiry_block=100,
+            signature=bytes(65),
+            time=timezone.now(),
+        )
+    play.deposit(players[0], 5)  # what the chain did is applied
+
+
+def test_after_a_loss_it_signs_from_the_next_eon_on(play: Play, players: list[SimulatedWallet]) -> None:
+    identity.hold("a test")
+    assert holds.decide(Hold.Decision.LOSS_ACCEPTED, play.eon + 1) == 1
+    refuses(lambda: play.pay(players[0], players[1], 1), "restoration: a state of eon 1")
+    play.enter_next_eon()
+    play.close_eon()
+    assert isinstance(play.pay(players[0], players[1], 1), StoredTransfer)
+    assert play.register(1)
+    assert holds.signs_from() == 2
+
+
+def test_when_nothing_was_lost_it_signs_again_at_once(play: Play, players: list[SimulatedWallet]) -> None:
+    identity.hold("a test")
+    holds.decide(Hold.Decision.NOTHING_LOST, 0)
+    assert isinstance(play.pay(players[0], players[1], 1), StoredTransfer)
+    assert not holds.open_holds()
+
+
+def test_a_checkpoint_is_repeated_only_if_it_is_the_one_on_chain(
+    play: Play, players: list[SimulatedWallet]
+) -> None:
+    assert players
+    play.enter_next_eon()
+    with transaction.atomic():
+        root = bytes(create_checkpoint(2, 60).merkle_root)
+        transaction.set_rollback(True)
+    identity.hold("a test")
+    assert holds.bars_checkpoint(2)
+    refuses(lambda: create_checkpoint(2, 60), "restoration: the checkpoint of eon 2")
+    SubmittedRoot.objects.create(eon_number=2, merkle_root=bytes(32), block=61)
+    refuses(lambda: create_checkpoint(2, 60), "what was signed in the eon before was lost")
+    SubmittedRoot.objects.update(merkle_root=root)
+    assert not holds.bars_checkpoint(2)
+    with transaction.atomic():
+        create_checkpoint(2, 60)
+    assert RootCommitment.objects.filter(eon_number=2).exists()
+
+
+def test_requests_for_a_signature_get_503_and_reading_goes_on(client: Client, play: Play) -> None:
+    assert play.eon == 1
+    assert client.post("/transfer/", {}, content_type="application/json").status_code == 400
+    identity.hold("a test")
+    middleware.forget()
+    for path in ("/transfer/", "/admission/", "/admission/bulk/", "/swap/"):
+        answer = client.post(path, {}, content_type="application/json")
+        assert answer.status_code == 503, path
+        assert answer.json() == {"detail": middleware.DETAIL}
+    assert client.get("/audit/").status_code == 200
+
+
+def test_a_change_of_the_databases_identity_holds_the_hub_once(play: Play) -> None:
+    assert play.eon == 1
+    Identity.objects.all().delete()
+    identity.look(connection)
+    identity.look(connection)
+    assert Identity.objects.count() == 1
+    assert not Hold.objects.exists()
+    for change, reason in {
+        "timeline = '000000AA'": "from timeline 000000AA",
+        "cluster = 1": "moved to another PostgreSQL cluster",
+        "place = 1": "the tables were restored",
+    }.items():
+        with connection.cursor() as cursor:
+            cursor.execute(f"UPDATE restoration_identity SET {change}")  # noqa: S608  (constants)
+        identity.look(connection)
+        identity.look(connection)
+        hold = Hold.objects.get(first_eon__isnull=True)
+        assert reason in hold.reason
+        assert hold.restored_eon == 1
+        holds.decide(Hold.Decision.NOTHING_LOST, 0)
+
+
+def test_files_that_were_copied_back_are_noticed_by_the_witness(play: Play) -> None:
+    assert play.eon == 1
+    Identity.objects.all().delete()
+    identity.look(connection)
+    row = Identity.objects.get()
+    key = f"restoration:{row.cluster}/{row.timeline}"
+    cache.delete(key)
+    assert not identity.watch()
+    assert not identity.watch()
+    cache.set(key, int(cache.get(key)) + 1_000_000, timeout=None)
+    assert identity.watch()
+    assert "bytes before where it was" in Hold.objects.get().reason
+    assert not identity.watch()
+    cache.delete(key)
+
+
+def test_a_state_that_a_wallet_holds_shows_what_was_lost(play: Play, players: list[SimulatedWallet]) -> None:
+    state = ActiveState.objects.latest("id")
+    assert state.operator_signature is not None
+    held = {
+        "token": "0x" + players[0].token.hex(),
+        "address": "0x" + players[0].address.hex(),
+        "eon_number": state.eon_number,
+        "updated_spendings": str(state.updated_spendings),
+        "updated_gains": str(state.updated_gains),
+        "tx_set_hash": bytes(state.tx_set_hash).hex(),
+        "operator_signature": bytes(state.operator_signature).hex(),
+    }
+    assert lost_states([held]) == ([], 1)
+    (told,), _ = lost_states([held | {"updated_spendings": "77"}])
+    assert "the signature is not the operator's" in told
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE ledger_activestate SET operator_signature = NULL WHERE id = %s", [state.pk])
+    (told,), _ = lost_states([held])
+    assert "the hub signed spent 1, gained 0; the ledger has nothing" in told
+    with pytest.raises(ValueError, match="state 1: KeyError"):
+        lost_states([{"token": held["token"]}])
