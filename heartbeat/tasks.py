@@ -109,6 +109,14 @@ def heartbeat_watch() -> int:
 
 
 @shared_task
+def watch_database() -> int:
+    """Notice that the database's files were set back. 1 if the hub is held since now."""
+    from restoration import identity
+
+    return beat.run("database", {"watch the database": lambda: int(identity.watch())})
+
+
+@shared_task
 def update_terms_of_service() -> int:
     """Publish the newest terms of service. Editions published."""
     from tos import services

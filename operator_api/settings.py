@@ -263,7 +263,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"queue": "audit", "expires": 25 * _HEARTBEAT},
     },
     "watch_database": {
-        "task": "restoration.tasks.watch_database",
+        "task": "heartbeat.tasks.watch_database",
         "schedule": 10 * _HEARTBEAT,
         "options": {"queue": "audit", "expires": 30 * _HEARTBEAT},
     },

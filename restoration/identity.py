@@ -12,7 +12,6 @@ from typing import Any
 
 from django.core.cache import cache
 from django.db import DatabaseError, connection
-from redis import RedisError
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +84,8 @@ def watch() -> bool:
     A log that is shorter than it was belongs to files that were copied back. The witness is in Redis, which may be
     flushed: then there is none until the next call.
     """
+    from redis import RedisError  # with it comes what only a part of the processes needs
+
     with connection.cursor() as cursor:
         cursor.execute(POSITION)
         row = cursor.fetchone()
