@@ -19,8 +19,8 @@ from operator_api.error_codes import ErrorCode
 from operator_api.error_pages import document, page, places
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-NOT_THE_API = {"swagger", "redoc"}
-"""Names of pages for people and for machines that watch the hub."""
+NOT_THE_API = {"swagger", "redoc", "websocket", "asyncapi"}
+"""Names of the pages that document the API."""
 
 
 def patterns(resolver: URLResolver, prefix: str = "") -> Iterator[tuple[str, Any]]:
