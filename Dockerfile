@@ -6,10 +6,12 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /opt/nocust-hub
-COPY requirements.txt ./
+COPY requirements.txt requirements-tracing.txt ./
+# `--build-arg TRACING=yes` adds Sentry and OpenTelemetry.
+ARG TRACING=
 # The stamp tells run.sh that everything is installed.
 RUN python -m venv .hub/venv \
-    && .hub/venv/bin/pip install --no-cache-dir --disable-pip-version-check -r requirements.txt \
+    && .hub/venv/bin/pip install --no-cache-dir --disable-pip-version-check -r requirements.txt ${TRACING:+-r requirements-tracing.txt} \
     && sha256sum <requirements.txt >.hub/venv/.runtime-installed
 
 FROM ${BASE}

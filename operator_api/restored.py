@@ -59,7 +59,7 @@ class Comparison:
                 " catch up (./run.sh prod, or chain, verifier and accounting); if they say that one differs, this"
                 " ledger lacks what was signed before it"
             )
-        elif self.behind and not self.different:
+        elif self.behind > settings.HUB_CHAIN_BEHIND_BLOCKS and not self.different:
             told.append(f"{self.behind} blocks are not applied yet: let the workers catch up")
         return told
 

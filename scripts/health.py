@@ -20,7 +20,7 @@ SCHEDULE_SECONDS = 900
 
 def server() -> str:
     """What is wrong with the server; empty if nothing is."""
-    host = os.environ.get("ALLOWED_HOSTS", "localhost").split(",")[0].strip() or "localhost"
+    host = os.environ.get("ALLOWED_HOSTS", "").split(",")[0].strip().lstrip(".") or "localhost"
     connection = http.client.HTTPConnection(
         "127.0.0.1", int(os.environ.get("HUB_PORT") or 8123), timeout=SECONDS
     )

@@ -66,7 +66,7 @@ class DrainingServer(uvicorn.Server):
         self.ready_file = ready_file
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        status = await first_request(self.application)
+        status = await first_request(self.application, host_name())
         if status == 500:
             sys.exit("the application fails at its first request; see the lines above")
         await super().startup(sockets)
@@ -86,7 +86,12 @@ class DrainingServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-async def first_request(application: Application) -> int:
+def host_name() -> str:
+    """A name that the hub answers to: the first of ALLOWED_HOSTS."""
+    return os.environ.get("ALLOWED_HOSTS", "").split(",")[0].strip().lstrip(".") or "localhost"
+
+
+async def first_request(application: Application, host: str) -> int:
     """The status of a first request, made inside this process; 500 if the application raised."""
     status = 500
     asked = False
@@ -113,7 +118,7 @@ async def first_request(application: Application) -> int:
         "raw_path": FIRST_REQUEST.encode(),
         "root_path": "",
         "query_string": b"",
-        "headers": [(b"host", b"localhost")],
+        "headers": [(b"host", host.encode())],
         "client": ("127.0.0.1", 0),
         "server": ("127.0.0.1", 0),
     }

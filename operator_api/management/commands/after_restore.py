@@ -93,6 +93,8 @@ class Command(BaseCommand):
                 else "has another root here"
                 if eon in result.different
                 else f"is the same here: nothing of eon {eon - 1} was lost"
+                if eon > 1
+                else "is the same here"
             )
             self._say(f"  checkpoint {eon}, {root.hex()[:16]}… on chain, {verdict}")
         for state, count in waiting_transactions().items():
