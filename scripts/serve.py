@@ -31,6 +31,8 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than proxies keep an idle connection, so that it is they who close it."""
+FRAME_BYTES = 65_536
+"""A longer frame of a client ends its connection; requests have half as many characters at most."""
 ANSWER_SECONDS = 25
 """Longest wait for requests that are under way at the end."""
 POLL = 0.05
@@ -151,6 +153,8 @@ def main() -> None:
         loop="uvloop",
         http="httptools",
         ws="websockets",
+        ws_max_size=FRAME_BYTES,
+        ws_per_message_deflate=False,  # it takes two thirds of a connection's memory
         lifespan="off",
         access_log=False,
         log_config=None,  # the settings say what a log line looks like
