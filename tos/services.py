@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from datetime import timedelta
+from hashlib import sha256
 from threading import Lock
 from time import monotonic
 from urllib.request import urlopen
@@ -28,6 +29,10 @@ REMEMBERED_SECONDS = 5.0
 _signed: dict[bytes, int] = {}
 _latest: tuple[float, TOSConfig | None] = (-REMEMBERED_SECONDS, None)
 _lock = Lock()
+
+
+LARGEST_DOCUMENT = 10_000_000
+"""Bytes of a document that an edition names."""
 
 
 class InvalidTermsError(ValueError):
@@ -57,17 +62,42 @@ def publish(privacy_policy_digest: str, terms_of_service_digest: str) -> TOSConf
 
 
 def update_from_url() -> int:
-    """Publish the digests that TOS_URL names (JSON keys privacyHash, tosHash); the number of new editions.
-    Nothing happens without a URL. Raises InvalidTermsError or OSError when it gives none."""
+    """Publish the digests that TOS_URL names (JSON keys privacyHash, tosHash); the number of new editions. If it
+    also names where the documents are (privacyUrl, tosUrl), their SHA-256 must be those digests, so that nobody
+    is asked to sign what he cannot read. Nothing happens without a URL. Raises InvalidTermsError or OSError when
+    it gives none."""
     if not settings.TOS_URL:
         return 0
-    if not settings.TOS_URL.startswith("https://"):
-        raise InvalidTermsError("TOS_URL must begin with https://")
-    with urlopen(settings.TOS_URL, timeout=10) as response:  # noqa: S310  (https only, checked above)
-        document = json.loads(response.read(65_536))
+    try:
+        found = json.loads(_fetch(settings.TOS_URL, 65_536))
+    except ValueError as error:
+        raise InvalidTermsError(f"{settings.TOS_URL} is not a JSON document: {error}") from None
+    if not isinstance(found, dict):
+        raise InvalidTermsError(f"{settings.TOS_URL} is not a JSON object")
+    digests = [str(found.get(name, "")) for name in ("privacyHash", "tosHash")]
+    for name, digest in zip(("privacyUrl", "tosUrl"), digests, strict=True):
+        if found.get(name) is not None:
+            _check_document(str(found[name]), digest)
     before = TOSConfig.objects.count()
-    publish(str(document.get("privacyHash", "")), str(document.get("tosHash", "")))
+    publish(*digests)
     return TOSConfig.objects.count() - before
+
+
+def _check_document(url: str, digest: str) -> None:
+    actual = sha256(_fetch(url, LARGEST_DOCUMENT)).hexdigest()
+    if actual != digest.removeprefix("0x").lower():
+        raise InvalidTermsError(f"the SHA-256 of {url} is {actual}, not {digest}")
+
+
+def _fetch(url: str, limit: int) -> bytes:
+    """At most `limit` bytes from an https URL. Raises InvalidTermsError, OSError."""
+    if not url.startswith("https://"):
+        raise InvalidTermsError(f"{url} must begin with https://")
+    with urlopen(url, timeout=10) as response:  # noqa: S310  (https only, checked above)
+        content: bytes = response.read(limit + 1)
+    if len(content) > limit:
+        raise InvalidTermsError(f"{url} has more than {limit} bytes")
+    return content
 
 
 def latest() -> TOSConfig | None:
