@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import ssl
-import subprocess
 from collections.abc import Iterator
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,22 +18,15 @@ from tos.models import TOSConfig
 
 pytestmark = pytest.mark.django_db
 
+CERTIFICATE = Path(__file__).parent / "data" / "localhost.pem"
+"""For 127.0.0.1 and for nothing but these tests, with its key beside it."""
 TERMS, PRIVACY = b"You may.", b"We see nothing."
 
 
 class Site:
     """An https server with pages by path."""
 
-    def __init__(self, folder: Path) -> None:
-        certificate, key = folder / "certificate.pem", folder / "key.pem"
-        request = (
-            "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=test -addext subjectAltName=IP:127.0.0.1"
-        )
-        subprocess.run(
-            ["openssl", *request.split(), "-keyout", str(key), "-out", str(certificate)],
-            check=True,
-            capture_output=True,
-        )
+    def __init__(self) -> None:
         pages = self.pages = dict[str, bytes]()
 
         class Handler(BaseHTTPRequestHandler):
@@ -49,9 +41,8 @@ class Site:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(CERTIFICATE, CERTIFICATE.with_suffix(".key"))
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        self.certificate = certificate
         self.url = f"https://127.0.0.1:{self.server.server_address[1]}"
         Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -61,9 +52,9 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    made = Site(tmp_path)
-    monkeypatch.setenv("SSL_CERT_FILE", str(made.certificate))
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    made = Site()
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
     with override_settings(TOS_URL=f"{made.url}/terms.json"):
         yield made
     made.server.shutdown()
