@@ -43,14 +43,15 @@ def end_orders(eon: int) -> list[int]:
     The retired ones keep what was matched, and the states that were in force are the last ones of their wallets. A
     frozen order that was not cancelled ends with its eon, so that it holds its wallets no longer.
     """
-    verify_orders(eon + 1)
     waiting = fetch(
         "SELECT id, wallet_id, recipient_id FROM ledger_transfer"
         " WHERE eon_number = %s AND swap AND NOT processed AND NOT appended ORDER BY id",
         [eon + 1],
     )
     carried: list[int] = []
+    # Before any row of an order, as everywhere: who ends an order holds its wallets and then takes its rows.
     lock_wallets(sorted({wallet for row in waiting for wallet in row[1:]}))
+    verify_orders(eon + 1)
     for start in range(0, len(waiting), ORDERS_AT_A_TIME):
         carried += _carry(waiting[start : start + ORDERS_AT_A_TIME], eon)
     retired = execute(

@@ -10,14 +10,19 @@ from random import Random
 from typing import Any
 
 import pytest
+from django.db import transaction
 
+from ledger import store
+from ledger.accounts_sql import lock_wallets
 from ledger.engine import Fill
 from ledger.group_commit import GroupCommitter
-from ledger.models import Transfer
+from ledger.models import RootCommitment, Transfer
 from ledger.orders import StoredOrder
+from ledger.sql import fetch
 from ledger.tests import http
 from ledger.tests.checks import check_checkpoint, check_ledger
-from ledger.tests.racing import race
+from ledger.tests.racing import Running, race
+from ledger.tests.test_races import _waiting_for_a_lock, until
 from ledger.verification import verify_orders
 from operator_api.simulation.play import Play
 from operator_api.simulation.traders import Trader, order_body
@@ -160,7 +165,8 @@ def test_orders_and_their_ends_while_the_eon_changes(play: Play) -> None:
         place(one, 100, 200, 3)
     ends = [partial(put, f"/swap/{row(one, 1).pk}/freeze", freezing(one.freeze())) for one in made[:6]]
     new = [partial(post, "/swap/", order_body(one.place(100, 200, 3))) for one in made[6:]]
-    found = race([*ends, *new, play.next_eon])[:-1]
+    *found, checkpoint = race([*ends, *new, play.next_eon])
+    assert isinstance(checkpoint, RootCommitment), checkpoint
     allowed = {"200", "201", "EON_NUMBER_OUT_OF_SYNC", "SWAP_ALREADY_VOIDED", "SWAP_ALREADY_FROZEN"}
     assert {name(item) for item in found} <= allowed, found
     check_ledger()
@@ -168,3 +174,27 @@ def test_orders_and_their_ends_while_the_eon_changes(play: Play) -> None:
     play.next_eon()
     check_ledger()
     check_checkpoint(3)
+
+
+def _somebody_waits() -> bool:
+    """Whether a session waits for a lock, asked in a transaction, where PostgreSQL repeats what it said before."""
+    fetch("SELECT pg_stat_clear_snapshot()")
+    return _waiting_for_a_lock()
+
+
+def test_a_checkpoint_waits_for_who_ends_an_order_and_not_the_other_way(play: Play) -> None:
+    """Both take wallets before rows of orders; otherwise each of them would wait for the other."""
+    one = trader(play, 100)
+    place(one, 100, 200, 3)
+    command = one.freeze()
+    play.enter_next_eon()
+    with transaction.atomic():
+        lock_wallets(sorted(owner.wallet for owner in command.owners))
+        checkpoint = Running(play.close_eon)
+        until(_somebody_waits)
+        (frozen,) = store.run([command])
+    assert isinstance(frozen, StoredOrder)
+    assert isinstance(checkpoint.outcome(), RootCommitment)
+    assert row(one, 2).void_reason == "it was frozen"
+    check_ledger()
+    check_checkpoint(2)
