@@ -27,11 +27,21 @@ from ledger.models import Event
 from ledger.sql import Row, execute, fetch, join, next_ids, write
 from operator_api.keys import OperatorKey
 
-COLUMNS = (
-    "t.id, t.tx_id, t.wallet_id, t.recipient_id, t.eon_number, t.amount, t.amount_swapped, t.sell_order, t.nonce,"
-    " t.prior_out, t.prior_in, t.matched_out, t.matched_in, t.appended, t.complete, t.cancelled, t.voided,"
-    " t.processed, t.void_reason, f.updated_spendings, f.updated_gains, f.tx_set_hash,"
-    " (SELECT max(l.eon_number) FROM ledger_transfer l WHERE l.tx_id = t.tx_id)"
+PRIOR = (
+    "CASE WHEN t.appended THEN t.prior_{0} ELSE (SELECT COALESCE(sum(p.matched_{0}), 0) FROM ledger_transfer p"
+    " WHERE p.tx_id = t.tx_id AND p.eon_number < t.eon_number) END"
+)
+"""What was matched before the row's eon; the row itself knows once it is in force."""
+
+COLUMNS = ", ".join(
+    (
+        "t.id, t.tx_id, t.wallet_id, t.recipient_id, t.eon_number, t.amount, t.amount_swapped, t.sell_order, t.nonce",
+        PRIOR.format("out"),
+        PRIOR.format("in"),
+        "t.matched_out, t.matched_in, t.appended, t.complete, t.cancelled, t.voided, t.processed, t.void_reason",
+        "f.updated_spendings, f.updated_gains, f.tx_set_hash",
+        "(SELECT max(l.eon_number) FROM ledger_transfer l WHERE l.tx_id = t.tx_id)",
+    )
 )
 JOINS = "JOIN ledger_activestate f ON f.id = t.recipient_fulfillment_active_state_id"
 

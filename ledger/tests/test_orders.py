@@ -281,3 +281,18 @@ def test_an_order_with_a_bad_later_marker_ends_with_its_eon(play: Play) -> None:
     assert row(seller, 2).void_reason == "INVALID_CREDIT_BALANCE_SIGNATURE for eon 2"
     assert not MinimumAvailableBalance.objects.filter(eon_number=2).exists()
     check_ledger()
+
+
+def test_frozen_between_two_eons_it_tells_what_was_matched(play: Play) -> None:
+    """The eon has begun, and its checkpoint, which carries the order over, is not made yet."""
+    seller, buyer = trader(play, 100), trader(play, 60, sells=1)
+    place(seller, 100, 200, eons=2)
+    place(buyer, 60, 30)
+    done(fill(buyer, seller, 60, 30))
+    play.enter_next_eon()
+    frozen = done(seller.freeze())
+    assert (frozen.order.out, frozen.order.got) == (30, 60)
+    play.close_eon()
+    assert row(seller, 2).void_reason == "it was frozen"
+    check_ledger()
+    check_checkpoint(2)
