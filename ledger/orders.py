@@ -35,7 +35,8 @@ PRIOR = (
 
 COLUMNS = ", ".join(
     (
-        "t.id, t.tx_id, t.wallet_id, t.recipient_id, t.eon_number, t.amount, t.amount_swapped, t.sell_order, t.nonce",
+        "t.id, t.tx_id, t.wallet_id, t.recipient_id, t.eon_number",
+        "t.amount, t.amount_swapped, t.sell_order, t.nonce",
         PRIOR.format("out"),
         PRIOR.format("in"),
         "t.matched_out, t.matched_in, t.appended, t.complete, t.cancelled, t.voided, t.processed, t.void_reason",
