@@ -14,7 +14,6 @@ import pytest
 
 import contracts
 from nocust.addresses import parse_address, to_checksum
-from nocust.messages import conduit
 from operator_api.simulation.chain_client import ChainClient
 from operator_api.simulation.hub_client import HubClient, HubRefusedError
 from operator_api.simulation.traders import Trader, order_body
@@ -55,16 +54,7 @@ class Market:
         ]
 
     def open(self) -> None:
-        """Both pairs, all wallets and their deposits."""
-        for given, wanted in ((self.contract, self.token), (self.token, self.contract)):
-            self.sql(
-                "INSERT INTO ledger_tokenpair (token_from_id, token_to_id, conduit, paused, passes)"
-                " SELECT f.id, t.id, %s, false, 0 FROM ledger_token f, ledger_token t"
-                " WHERE f.address = %s AND t.address = %s",
-                conduit(given, wanted),
-                given,
-                wanted,
-            )
+        """All wallets and their deposits."""
         self.hub.register([wallet for one in self.traders for wallet in (one.debit, one.credit)])
         self.deposited_in = self.hub.eon
         self.chain.deposit_ether({one.debit.address: AMOUNT for one in self.traders[::2]})

@@ -6,19 +6,25 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import pytest
 import requests
 
 from operator_api.simulation.population import Population
-
-if TYPE_CHECKING:
-    from scripts.hub.stack import Stack
+from scripts.hub.stack import Stack
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED = 7
+
+
+@pytest.fixture(scope="module")
+def own_stack() -> Iterator[Stack]:
+    """A hub whose order book nobody else counts on."""
+    with Stack(block_time=1, blocks_per_eon=60) as running:
+        yield running
 
 
 def populate(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -44,7 +50,8 @@ def populate(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.stack
 @pytest.mark.timeout(900)
-def test_a_hub_is_filled_through_its_api(stack: Stack) -> None:
+def test_a_hub_is_filled_through_its_api(own_stack: Stack) -> None:
+    stack = own_stack
     wanted = ("--wallets", "6", "--payments", "12", "--orders", "4", "--eons", "1")
     done = populate(stack, *wanted)
     assert done.returncode == 0, done.stderr
