@@ -62,3 +62,10 @@ def funded(game: Game) -> Game:
     game.goto(2, 8)
     game.checkpoint()
     return game
+
+
+@pytest.fixture
+def ready(funded: Game) -> Game:
+    """Early in eon 3: Alice's 100, Bob's 50 and Carol's 10 finney can be withdrawn by proof."""
+    funded.pass_eons(3)
+    return funded

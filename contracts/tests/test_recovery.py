@@ -9,7 +9,7 @@ import pytest
 from contracts.tests.bound import Bound, refuses
 from contracts.tests.game import Game
 from contracts.tests.people import ALICE, BOB, CAROL, MALLORY, OPERATOR, Person
-from contracts.tests.test_withdrawals import confirm, delegated
+from contracts.tests.withdrawing import confirm, delegated
 
 UNIT = 10**15
 RESERVE = 300_000
