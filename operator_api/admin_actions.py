@@ -6,7 +6,7 @@ from __future__ import annotations
 from django.db import transaction
 
 from ledger import store
-from ledger.models import Blacklist, ChainStatus, Event, Outbox, TokenPair
+from ledger.models import Blacklist, ChainStatus, Event, Outbox, Token, TokenPair
 from nocust.addresses import to_checksum
 from operator_api.models import OperatorAction
 from swapper import pairs
@@ -32,6 +32,20 @@ def set_maintenance(who: str, on: bool, reason: str) -> OperatorAction:
         raise ActionError(
             f"maintenance is {'on' if on else 'off'} already, or the hub has not read the chain yet"
         )
+    return note
+
+
+@transaction.atomic
+def add_pair(who: str, token: Token, other: Token, reason: str) -> OperatorAction:
+    """Accept orders between two tokens, in both directions. To end their trade for good is a command
+    (`manage.py pairs remove`), since it waits for what other processes have under way."""
+    note = _note(who, "add pair", f"{token} and {other}", reason)
+    try:
+        added = pairs.add(token, other)
+    except pairs.PairError as error:
+        raise ActionError(str(error)) from None
+    if not added:
+        raise ActionError(f"{token} and {other} are traded already")
     return note
 
 

@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 
-from ledger.models import TokenPair
+from ledger.models import Token, TokenPair
 from nocust.addresses import parse_address
 from nocust.errors import NocustError
 from operator_api import admin_actions as actions
@@ -50,15 +50,23 @@ class ActionForm(forms.ModelForm):  # type: ignore[type-arg]  # the stub's param
     """What is to be done, and why."""
 
     MAINTENANCE_ON, MAINTENANCE_OFF = "maintenance on", "maintenance off"
-    PAUSE, RESUME = "pause pair", "resume pair"
+    ADD, PAUSE, RESUME = "add pair", "pause pair", "resume pair"
     BAR, LET_IN = "bar address", "let address in"
     TELL_AGAIN = "tell again"
-    NEEDS = {PAUSE: "pair", RESUME: "pair", BAR: "address", LET_IN: "address", TELL_AGAIN: "event"}
+    NEEDS = {
+        ADD: ("token", "other"),
+        PAUSE: ("pair",),
+        RESUME: ("pair",),
+        BAR: ("address",),
+        LET_IN: ("address",),
+        TELL_AGAIN: ("event",),
+    }
 
     action = forms.ChoiceField(
         choices=[
             (MAINTENANCE_ON, "Maintenance on: refuse all writes with HUB_MAINTENANCE"),
             (MAINTENANCE_OFF, "Maintenance off: accept writes again"),
+            (ADD, "Add a pair: accept orders between two tokens"),
             (PAUSE, "Pause a pair: accept and match no orders between two tokens"),
             (RESUME, "Resume a pair"),
             (BAR, "Bar an address from registering"),
@@ -66,6 +74,8 @@ class ActionForm(forms.ModelForm):  # type: ignore[type-arg]  # the stub's param
             (TELL_AGAIN, "Tell an event again that was set aside"),
         ]
     )
+    token = forms.ModelChoiceField(Token.objects.all(), required=False)
+    other = forms.ModelChoiceField(Token.objects.all(), required=False)
     pair = forms.ModelChoiceField(TokenPair.objects.all(), required=False, help_text="both directions")
     address = forms.CharField(max_length=42, required=False)
     event = forms.ModelChoiceField(SetAside.objects.all(), required=False)
@@ -73,7 +83,7 @@ class ActionForm(forms.ModelForm):  # type: ignore[type-arg]  # the stub's param
 
     class Meta:
         model = OperatorAction
-        fields = ("action", "pair", "address", "event", "reason")
+        fields = ("action", "token", "other", "pair", "address", "event", "reason")
 
     def clean_address(self) -> bytes | None:
         text = self.cleaned_data["address"].strip()
@@ -84,9 +94,9 @@ class ActionForm(forms.ModelForm):  # type: ignore[type-arg]  # the stub's param
 
     def clean(self) -> Any:
         values = super().clean() or {}
-        needed = self.NEEDS.get(values.get("action", ""))
-        if needed and needed not in self.errors and not values.get(needed):
-            self.add_error(needed, "This action needs it.")
+        for needed in self.NEEDS.get(values.get("action", ""), ()):
+            if needed not in self.errors and not values.get(needed):
+                self.add_error(needed, "This action needs it.")
         return values
 
 
@@ -95,6 +105,8 @@ def perform(who: str, values: dict[str, Any]) -> OperatorAction:
     action, reason = values["action"], values["reason"]
     if action in {ActionForm.MAINTENANCE_ON, ActionForm.MAINTENANCE_OFF}:
         return actions.set_maintenance(who, action == ActionForm.MAINTENANCE_ON, reason)
+    if action == ActionForm.ADD:
+        return actions.add_pair(who, values["token"], values["other"], reason)
     if action in {ActionForm.PAUSE, ActionForm.RESUME}:
         return actions.pause_pair(who, values["pair"], action == ActionForm.PAUSE, reason)
     if action == ActionForm.BAR:

@@ -127,6 +127,19 @@ def test_pairs_are_paused_both_ways() -> None:
     assert [action for action, _ in notes()] == ["pause pair", "resume pair"]
 
 
+def test_pairs_are_added_both_ways() -> None:
+    play = Play()
+    lqd = play.add_token(b"\x11" * 20, "Liquid", "LQD")
+    done = actions.add_pair("somebody", play.tokens[0], lqd, REASON)
+    assert (done.action, done.subject) == ("add pair", "ETH and LQD")
+    assert TokenPair.objects.count() == 2
+    for token, other in ((lqd, play.tokens[0]), (lqd, lqd)):
+        with pytest.raises(actions.ActionError):
+            actions.add_pair("somebody", token, other, REASON)
+    assert OperatorAction.objects.count() == 1
+    assert TokenPair.objects.count() == 2
+
+
 def test_addresses_are_barred_and_let_in() -> None:
     address = b"\x12" * 20
     actions.bar("somebody", address, REASON)
