@@ -48,6 +48,14 @@ class JSONParser(parsers.JSONParser):
             raise ParseError(f"JSON parse error - {error}") from None
 
 
+def validated(serializer: serializers.Serializer[Any], data: Any) -> Any:
+    """The values of a request's body by a serializer that is made once: it keeps nothing of what it validates, and
+    to make one for each request costs more than to validate one. Raises DRF's ValidationError."""
+    if data is None:
+        type(serializer)(data=None).is_valid(raise_exception=True)
+    return serializer.run_validation(data)
+
+
 def refuse(code: ErrorCode | str, message: str = "") -> ValidationError:
     """The error of a business check: a list with one {message, code}."""
     name, explanation = (code.code, code.value) if isinstance(code, ErrorCode) else (code, "")

@@ -13,7 +13,7 @@ from nocust.messages import balance_marker_hash
 from nocust.signatures import SIGNATURE_LENGTH, is_valid
 from operator_api.error_codes import ErrorCode
 from operator_api.input_fields import AmountInput, SignatureObject, WalletInput
-from operator_api.rest import object_error
+from operator_api.rest import object_error, validated
 from swapper.selectors import KnownOrder
 
 HIGHEST_AMOUNT: Final = 2**128 - 1
@@ -135,15 +135,12 @@ SIGNED: Final = (
 )
 
 _ORDER = OrderSerializer()
-"""It keeps nothing of what it validates, and to make one for each request costs more than to validate one."""
 
 
 def read_order(data: Any) -> PlaceOrder:
     """The engine's command of a request's body, with the first eon's markers verified. Raises DRF's
     ValidationError."""
-    if data is None:
-        OrderSerializer(data=None).is_valid(raise_exception=True)
-    values = _ORDER.run_validation(data)
+    values = validated(_ORDER, data)
     debit: Owner = values["wallet"]
     credit: Owner = values["recipient"]
     eon: int = values["eon_number"]
@@ -208,20 +205,14 @@ _CANCELLATION = CancellationSerializer()
 _FINALIZATION = FinalizationSerializer()
 
 
-def _read(serializer: serializers.Serializer[Any], data: Any) -> Any:
-    if data is None:
-        type(serializer)(data=None).is_valid(raise_exception=True)
-    return serializer.run_validation(data)
-
-
 def read_freezing(order: KnownOrder, data: Any) -> FreezeOrder:
     """The engine's command of a request's body. Raises DRF's ValidationError, as those below."""
-    values = _read(_FREEZING, data)
+    values = validated(_FREEZING, data)
     return FreezeOrder(order.tx_id, order.debit, order.credit, values["freezing_signature"])
 
 
 def read_cancellation(order: KnownOrder, data: Any) -> CancelOrder:
-    values = _read(_CANCELLATION, data)
+    values = validated(_CANCELLATION, data)
     return CancelOrder(
         order.tx_id,
         order.debit,
@@ -232,5 +223,5 @@ def read_cancellation(order: KnownOrder, data: Any) -> CancelOrder:
 
 
 def read_finalization(order: KnownOrder, data: Any) -> FinalizeOrder:
-    values = _read(_FINALIZATION, data)
+    values = validated(_FINALIZATION, data)
     return FinalizeOrder(order.tx_id, order.debit, order.credit, values["finalization_signature"])

@@ -30,8 +30,16 @@ ROW = openapi.Parameter(
     required=True,
     type=openapi.TYPE_INTEGER,
 )
-NOT_FOUND = {404: detail("There is no such order.")}
-NOT_READY = {503: not_ready()}
+
+
+def _endings(shape: type[Any], *codes: ErrorCode) -> dict[int, Any]:
+    """The answers to a request that ends an order: its own shape, and the codes of its refusals."""
+    return {
+        200: shape,
+        400: refusals([*codes, *STOPPED], "required", "null", "invalid"),
+        404: detail("There is no such order."),
+        503: not_ready(),
+    }
 
 
 class OrderView(APIView):
@@ -80,7 +88,7 @@ class OrderView(APIView):
                 "max_length",
             ),
             403: unsigned_terms("the owner"),
-            **NOT_READY,
+            503: not_ready(),
         },
     )
     def post(self, request: Request) -> Response:
@@ -111,24 +119,14 @@ class FreezeView(EndView):
     @swagger_auto_schema(
         request_body=serializers.FreezingSerializer,
         manual_parameters=[ROW],
-        responses={
-            200: shapes.SwapFreezeSerializer,
-            400: refusals(
-                [
-                    ErrorCode.SWAP_ALREADY_FULFILLED,
-                    ErrorCode.SWAP_ALREADY_FROZEN,
-                    ErrorCode.SWAP_ALREADY_VOIDED,
-                    ErrorCode.SWAP_ALREADY_CLOSED,
-                    ErrorCode.INVALID_FREEZING_SIGNATURE,
-                    *STOPPED,
-                ],
-                "required",
-                "null",
-                "invalid",
-            ),
-            **NOT_FOUND,
-            **NOT_READY,
-        },
+        responses=_endings(
+            shapes.SwapFreezeSerializer,
+            ErrorCode.SWAP_ALREADY_FULFILLED,
+            ErrorCode.SWAP_ALREADY_FROZEN,
+            ErrorCode.SWAP_ALREADY_VOIDED,
+            ErrorCode.SWAP_ALREADY_CLOSED,
+            ErrorCode.INVALID_FREEZING_SIGNATURE,
+        ),
     )
     def put(self, request: Request, row: str) -> Response:
         """Freeze an order: it is not matched any more and can be cancelled. What was matched until then is told."""
@@ -141,28 +139,18 @@ class CancelView(EndView):
     @swagger_auto_schema(
         request_body=serializers.CancellationSerializer,
         manual_parameters=[ROW],
-        responses={
-            200: shapes.SwapCancellationSerializer,
-            400: refusals(
-                [
-                    ErrorCode.SWAP_NOT_FROZEN,
-                    ErrorCode.SWAP_ALREADY_CLOSED,
-                    ErrorCode.WRONG_NUMBER_OF_DEBIT_SIGNATURES,
-                    ErrorCode.WRONG_NUMBER_OF_CREDIT_SIGNATURES,
-                    ErrorCode.EON_NUMBER_OUT_OF_SYNC,
-                    ErrorCode.INVALID_DEBIT_SIGNATURE,
-                    ErrorCode.INVALID_CREDIT_SIGNATURE,
-                    ErrorCode.INVALID_FUTURE_DEBIT_SIGNATURE,
-                    ErrorCode.INVALID_FUTURE_CREDIT_SIGNATURE,
-                    *STOPPED,
-                ],
-                "required",
-                "null",
-                "invalid",
-            ),
-            **NOT_FOUND,
-            **NOT_READY,
-        },
+        responses=_endings(
+            shapes.SwapCancellationSerializer,
+            ErrorCode.SWAP_NOT_FROZEN,
+            ErrorCode.SWAP_ALREADY_CLOSED,
+            ErrorCode.WRONG_NUMBER_OF_DEBIT_SIGNATURES,
+            ErrorCode.WRONG_NUMBER_OF_CREDIT_SIGNATURES,
+            ErrorCode.EON_NUMBER_OUT_OF_SYNC,
+            ErrorCode.INVALID_DEBIT_SIGNATURE,
+            ErrorCode.INVALID_CREDIT_SIGNATURE,
+            ErrorCode.INVALID_FUTURE_DEBIT_SIGNATURE,
+            ErrorCode.INVALID_FUTURE_CREDIT_SIGNATURE,
+        ),
     )
     def put(self, request: Request, row: str) -> Response:
         """Cancel a frozen order: the rest and what was matched can be spent at once."""
@@ -175,27 +163,17 @@ class FinalizeView(EndView):
     @swagger_auto_schema(
         request_body=serializers.FinalizationSerializer,
         manual_parameters=[ROW],
-        responses={
-            200: shapes.SwapFinalizationSerializer,
-            400: refusals(
-                [
-                    ErrorCode.SWAP_NOT_FULFILLED,
-                    ErrorCode.SWAP_ALREADY_FROZEN,
-                    ErrorCode.SWAP_ALREADY_VOIDED,
-                    ErrorCode.SWAP_ALREADY_CLOSED,
-                    ErrorCode.WRONG_NUMBER_OF_CREDIT_SIGNATURES,
-                    ErrorCode.EON_NUMBER_OUT_OF_SYNC,
-                    ErrorCode.INVALID_CREDIT_SIGNATURE,
-                    ErrorCode.INVALID_FUTURE_CREDIT_SIGNATURE,
-                    *STOPPED,
-                ],
-                "required",
-                "null",
-                "invalid",
-            ),
-            **NOT_FOUND,
-            **NOT_READY,
-        },
+        responses=_endings(
+            shapes.SwapFinalizationSerializer,
+            ErrorCode.SWAP_NOT_FULFILLED,
+            ErrorCode.SWAP_ALREADY_FROZEN,
+            ErrorCode.SWAP_ALREADY_VOIDED,
+            ErrorCode.SWAP_ALREADY_CLOSED,
+            ErrorCode.WRONG_NUMBER_OF_CREDIT_SIGNATURES,
+            ErrorCode.EON_NUMBER_OUT_OF_SYNC,
+            ErrorCode.INVALID_CREDIT_SIGNATURE,
+            ErrorCode.INVALID_FUTURE_CREDIT_SIGNATURE,
+        ),
     )
     def put(self, request: Request, row: str) -> Response:
         """Finalise a filled order: its wallets can be used again in this eon."""

@@ -12,7 +12,7 @@ from nocust.messages import balance_marker_hash
 from nocust.signatures import is_valid
 from operator_api.error_codes import ErrorCode
 from operator_api.input_fields import AddressInput, AmountInput, SignatureObject, SignatureText, WalletInput
-from operator_api.rest import object_error, refuse
+from operator_api.rest import object_error, refuse, validated
 
 
 class TransferSerializer(serializers.Serializer[Any]):
@@ -41,14 +41,11 @@ class TransferSerializer(serializers.Serializer[Any]):
 
 
 _TRANSFER = TransferSerializer()
-"""It keeps nothing of what it validates, and to make one for each request costs more than to validate one."""
 
 
 def read_transfer(data: Any) -> Transfer:
     """The engine's command of a request's body. Raises DRF's ValidationError."""
-    if data is None:
-        TransferSerializer(data=None).is_valid(raise_exception=True)
-    values = _TRANSFER.run_validation(data)
+    values = validated(_TRANSFER, data)
     return Transfer(
         sender=values["wallet"],
         recipient=values["recipient"],
