@@ -19,7 +19,7 @@
 
 const fs = require('fs')
 const path = require('path')
-const { assert, describe, print, step } = require('./report')
+const { assert, drive, step } = require('./report')
 const { Chain } = require('./chain')
 const { Hub } = require('./hub')
 const { Book } = require('./book')
@@ -135,15 +135,6 @@ async function main() {
     largeDeposit: 4000n * 10n ** 18n + 1n,
   }
   await run(context)
-  print({ step: 'all', ok: true, ms: Math.round(process.uptime() * 1000), detail: null })
-  process.exit(0)
 }
 
-function abort(error) {
-  print({ step: 'driver', ok: false, ms: Math.round(process.uptime() * 1000), detail: describe(error) })
-  process.exit(1)
-}
-
-process.on('uncaughtException', abort)
-process.on('unhandledRejection', abort)
-main().catch(abort)
+drive(main)

@@ -30,6 +30,20 @@ async function step(name, body, limitSeconds = 120) {
   }
 }
 
+/** Runs the steps of a driver and ends the process: with exit code 0 only if all went well. */
+function drive(main) {
+  const abort = (error) => {
+    print({ step: 'driver', ok: false, ms: Math.round(process.uptime() * 1000), detail: describe(error) })
+    process.exit(1)
+  }
+  process.on('uncaughtException', abort)
+  process.on('unhandledRejection', abort)
+  main().then(() => {
+    print({ step: 'all', ok: true, ms: Math.round(process.uptime() * 1000), detail: null })
+    process.exit(0)
+  }, abort)
+}
+
 function describe(error) {
   if (!(error instanceof Error)) return String(error)
   const response = error.data && error.data.e
@@ -81,4 +95,4 @@ function keys(what, object, names) {
   assert.deepStrictEqual(Object.keys(object).sort(), names.slice().sort(), `keys of ${what}`)
 }
 
-module.exports = { assert, describe, keys, plain, print, refused, sleep, step, until }
+module.exports = { assert, describe, drive, keys, plain, print, refused, sleep, step, until }

@@ -7,7 +7,7 @@
 //
 // Prints one JSON line {step, ok, ms, detail} per step. Exit code 0 only if every step passed.
 
-const { describe, print, step } = require('./report')
+const { drive, step } = require('./report')
 const { Book } = require('./book')
 const { Chain } = require('./chain')
 const { Hub } = require('./hub')
@@ -67,15 +67,6 @@ async function main() {
     accounts: {},
   }
   await run(context)
-  print({ step: 'all', ok: true, ms: Math.round(process.uptime() * 1000), detail: null })
-  process.exit(0)
 }
 
-function abort(error) {
-  print({ step: 'driver', ok: false, ms: Math.round(process.uptime() * 1000), detail: describe(error) })
-  process.exit(1)
-}
-
-process.on('uncaughtException', abort)
-process.on('unhandledRejection', abort)
-main().catch(abort)
+drive(main)
