@@ -104,7 +104,8 @@ def test_filled_and_finalised_in_its_first_eon(play: Play) -> None:
         assert state is not None
         assert state.operator_signature is not None
         done(one.finalize(got))
-        one.closed(one.order.amount, got)  # type: ignore[union-attr]
+        assert one.order is not None
+        one.closed(one.order.amount, got)
         assert row(one, 1).processed
     assert Matching.objects.get().taker_gave == 200
     told = list(Outbox.objects.filter(event__contains="SWAP").values_list("event", flat=True))
