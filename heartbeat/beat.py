@@ -34,7 +34,7 @@ def run(name: str, parts: Mapping[str, Part]) -> int:
             if not mine:
                 return 0
             began = time.monotonic()
-            done = [_run_part(f"{name}: {part}", work) for part, work in parts.items()]
+            done = run_parts(name, parts)
             _note(name, time.monotonic() - began, done.count(None))
             return sum(filter(None, done))
     except (DatabaseError, InterfaceError) as error:
@@ -54,6 +54,12 @@ def _note(name: str, seconds: float, failures: int) -> None:
         " slowest = greatest(heartbeat_heartbeat.slowest, EXCLUDED.slowest)",
         [name, failures, seconds, seconds, seconds],
     )
+
+
+def run_parts(name: str, parts: Mapping[str, Part]) -> list[int | None]:
+    """Run the parts in order. How much each did, None for those that failed. Raises django.db.Error when the
+    connection is lost."""
+    return [_run_part(f"{name}: {part}", work) for part, work in parts.items()]
 
 
 def _run_part(name: str, work: Part) -> int | None:

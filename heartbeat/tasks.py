@@ -8,7 +8,7 @@ from threading import Event
 from celery import shared_task
 from celery.signals import worker_shutting_down
 
-from heartbeat import beat
+from heartbeat import beat, lookout  # noqa: F401  (it starts with each worker)
 
 RELAY_SECONDS = 5.0
 """How long one run of the audit task delivers before it makes room for the worker's other tasks, and for its end: a

@@ -30,7 +30,7 @@ INCIDENT = timedelta(days=1)
 """So long an incident is listed."""
 KEPT = timedelta(days=90)
 """So long alarms are kept that are over."""
-WATCH = "watch"
+WATCH, STAND_IN = "watch", "stand-in"
 
 _next: dict[str, float] = {}
 
@@ -68,11 +68,11 @@ CHECKS = (
 )
 
 
-def parts() -> dict[str, Callable[[], int]]:
+def parts(since: datetime | None = None) -> dict[str, Callable[[], int]]:
     """The checks, each when its turn has come, and the ends, for one beat. Each part tells how many alarms it
-    changed."""
+    changed. `since` is when a process that stands in began to look after the hub (`heartbeat.lookout`)."""
     found: dict[str, Callable[[], int]] = {
-        f"check for {check.subject!r}": partial(_run, check) for check in CHECKS
+        f"check for {check.subject!r}": partial(_run, check, since) for check in CHECKS
     }
     return found | {"end alarms": end_alarms}
 
@@ -94,10 +94,10 @@ def take_turn(subject: str, seconds: float, work: Callable[[], int]) -> int:
         _next[subject] = ended + max(seconds, SHARE * (ended - began))
 
 
-def _run(check: Check) -> int:
+def _run(check: Check, since: datetime | None) -> int:
     def work() -> int:
         now = timezone.now()
-        moment = Moment(checks.chain_status(), now, _awake_since(now))
+        moment = Moment(checks.chain_status(), now, _awake_since(now, since or now))
         return settle(check.subject, check.find(moment), settings.HUB_ALARM_CALM_SECONDS)
 
     return take_turn(check.subject, check.seconds, work)
@@ -116,13 +116,21 @@ def compare_books() -> int:
     return take_turn("books differ", SELDOM, work)
 
 
-def _awake_since(now: datetime) -> datetime:
-    """Since when the hub is watched. When it was not, as while everything was switched off, nothing is late yet."""
-    last = Heartbeat.objects.filter(name=WATCH).values_list("ended", flat=True).first()
-    gap = last is None or now - last > timedelta(seconds=settings.HUB_QUEUE_LAG_SECONDS)
-    row, _ = Progress.objects.get_or_create(name=WATCH, defaults={"value": 0, "since": now})
-    if gap:
-        row.since, row.value = now, row.value + 1
+def note_watched() -> None:
+    """Note that somebody stood in for the watch."""
+    now = timezone.now()
+    Progress.objects.update_or_create(name=STAND_IN, defaults={"value": 0, "since": now})
+
+
+def _awake_since(now: datetime, begun: datetime) -> datetime:
+    """Since when the hub is watched. When it was not, as while everything was switched off, nothing is late yet:
+    then it is since `begun`."""
+    ended = list(Heartbeat.objects.filter(name=WATCH).values_list("ended", flat=True))
+    ended += Progress.objects.filter(name=STAND_IN).values_list("since", flat=True)
+    gap = not ended or now - max(ended) > timedelta(seconds=settings.HUB_QUEUE_LAG_SECONDS)
+    row, _ = Progress.objects.get_or_create(name=WATCH, defaults={"value": 0, "since": begun})
+    if gap and row.since < begun:
+        row.since, row.value = begun, row.value + 1
         row.save()
     return row.since
 
