@@ -26,7 +26,7 @@ Matched = dict[int, tuple[int, int]]
 
 def books_differ(exchange: Exchange) -> Found | None:
     """Markets whose book in memory is not the one in the database; None if there is no book of this process that is
-    up to date, as where another host does the matching."""
+    up to date, as where other hosts do the matching."""
     compared, found = False, Found()
     for market in _markets():
         difference = _compare(exchange, market)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from threading import Event
+from contextlib import suppress
+from threading import Event, Lock
 
 from celery import shared_task
 from celery.signals import worker_shutting_down
+from django.db import Error
 
 from heartbeat import beat, lookout  # noqa: F401  (it starts with each worker)
 
@@ -16,9 +18,12 @@ worker that is told to stop finishes its task."""
 
 MATCHING_SECONDS = 5.0
 """How long one run of the matching lasts. The next one follows at once, or orders would wait until it is due: the
-task has a thread of its worker for itself, and ends with the worker."""
+task has a thread of its worker for itself, and ends with the worker. Each worker runs one, and they divide the
+markets between them."""
 
 _ending = Event()
+_matching = Lock()
+"""Held by the thread of this process that matches."""
 
 
 @worker_shutting_down.connect
@@ -70,17 +75,29 @@ def heartbeat_accounting() -> int:
 
 @shared_task
 def heartbeat_matching() -> int:
-    """Match orders as they arrive. Orders that arrived."""
+    """Match orders as they arrive, in this process's part of the markets. Orders that arrived."""
+    if not _matching.acquire(blocking=False):
+        return 0
+    try:
+        return _match()
+    finally:
+        _matching.release()
+
+
+def _match() -> int:
     from swapper import exchange_worker
+    from swapper.exchange import exchange
 
     arrived, lasted = 0, True
     while lasted and not _ending.is_set():
         began = time.monotonic()
         arrived += beat.run(
-            "matching", {"match orders": lambda: exchange_worker.run(MATCHING_SECONDS, _ending)}
+            "matching", {"match orders": lambda: exchange_worker.run(MATCHING_SECONDS, _ending)}, alone=False
         )
-        # one that failed, or that another host does, is tried again with the next beat
+        # one that failed is tried again with the next beat
         lasted = time.monotonic() - began >= MATCHING_SECONDS
+    with suppress(Error):  # a session that broke owns nothing
+        exchange.leave()
     return arrived
 
 

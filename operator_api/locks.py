@@ -18,6 +18,10 @@ class Lock(IntEnum):
     """A periodic task, which runs once at a time."""
     SENDER = 3
     """The operator account's transaction count."""
+    MATCHER = 4
+    """A process that matches orders, by the number of its database session; held by that session."""
+    MARKET = 5
+    """A market, which one process matches; held by its database session."""
 
 
 class NotInTransactionError(RuntimeError):

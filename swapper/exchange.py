@@ -6,6 +6,9 @@ the book holds follows from what is committed, so a pass that fails leaves nothi
 back or made anew.
 
 Locks are taken in the order pairs, eon, wallets; nobody else locks pairs together with anything.
+
+Several processes divide the markets between them (`swapper.ownership`). Even if two passed over one market, its
+pairs' locks and count of passes would keep both right.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ from swapper.books import (
     read_parties,
     waiting_markets,
 )
+from swapper.ownership import Ownership
 
 logger = logging.getLogger(__name__)
 
@@ -77,20 +81,36 @@ LOGICAL_ERRORS = (
 
 
 class Exchange:
-    """The books of one process. Any number of processes may have one; each notices that another was at work, and
-    reads its book again."""
+    """The books of one process, of the markets that it owns; of all where `ownership` is None. Any number of
+    processes may have one; each notices that another was at work, and reads its book again."""
 
-    def __init__(self) -> None:
+    def __init__(self, ownership: Ownership | None = None) -> None:
+        self.ownership = ownership
         self._lock = Lock()
         self._books: dict[Market, MarketBook] = {}
         self._aside: set[int] = set()
 
     def step(self) -> int:
-        """A pass over every market where orders arrive. Returns how many arrived; 0 while the ledger accepts
-        nothing. Raises django.db.Error."""
+        """A pass over every market of this process where orders arrive. Returns how many arrived; 0 while the
+        ledger accepts nothing. Raises django.db.Error."""
         with self._lock:
+            if self.ownership is not None:
+                self.ownership.balance()
+                self._books = {market: book for market, book in self._books.items() if self._owns(market)}
             eon = _open_eon()
-            return 0 if eon is None else sum(self._trade(market) for market in waiting_markets(eon))
+            if eon is None:
+                return 0
+            return sum(self._trade(market) for market in waiting_markets(eon) if self._owns(market))
+
+    def leave(self) -> None:
+        """Let other processes have this one's markets. Raises django.db.Error."""
+        with self._lock:
+            if self.ownership is not None:
+                self.ownership.leave()
+            self._books.clear()
+
+    def _owns(self, market: Market) -> bool:
+        return self.ownership is None or self.ownership.owns(market)
 
     def book(self, market: Market) -> MarketBook | None:
         """The book in memory, to look at."""
@@ -149,7 +169,12 @@ class Exchange:
             with transaction.atomic():
                 pairs = _lock_pairs(market)
                 eon = _open_eon()
-                if eon is None or not pairs or any(paused for _, _, paused in pairs):
+                if (
+                    eon is None
+                    or not pairs
+                    or any(paused for _, _, paused in pairs)
+                    or not self._owns(market)
+                ):
                     return 0
                 fence = tuple((key, passes) for key, passes, _ in pairs)
                 state = self._current(market, eon, fence)
@@ -298,5 +323,5 @@ def _bump(fence: Fence) -> Fence:
     return tuple((pair, passes + 1) for pair, passes in fence)
 
 
-exchange = Exchange()
+exchange = Exchange(Ownership())
 """The one of this process."""

@@ -27,7 +27,7 @@ Resting = tuple[int, int, int, int, bool, int, int]
 
 @dataclass
 class MarketPlay:
-    """The ledger, its one market, and the matching of one process."""
+    """The ledger, its first market, and the matching of one process."""
 
     play: Play
     exchange: Exchange = field(default_factory=Exchange)
@@ -44,7 +44,7 @@ class MarketPlay:
 
     @property
     def market(self) -> Market:
-        return Market(*sorted(token.pk for token in self.play.tokens))
+        return Market(*sorted(token.pk for token in self.play.tokens[:2]))
 
     def trader(self, funds: int, sells: int = 0) -> Trader:
         """Somebody with wallets in both tokens and `funds` in the one it sells."""

@@ -12,6 +12,7 @@ from django.db import connection, transaction
 
 from heartbeat import tasks
 from heartbeat.guard import single_run
+from ledger.sql import fetch
 from ledger.tests.racing import Running
 from swapper import exchange_worker
 from swapper.exchange import Exchange, exchange
@@ -100,7 +101,13 @@ def test_the_task_goes_on_until_its_worker_ends(market: MarketPlay, monkeypatch:
     assert time.monotonic() - began < 1.0
 
 
-def test_the_task_leaves_it_to_whoever_does_it_already() -> None:
+def test_the_task_runs_once_in_a_process_and_beside_those_of_others(market: MarketPlay) -> None:
     with single_run("matching") as mine:
         assert mine
+        running = Running(tasks.heartbeat_matching)
+        seller = market.order(100, 200, sells=1)
+        until(lambda: market.row(seller).arrival)
         assert Running(tasks.heartbeat_matching).outcome() == 0
+        worker_shutting_down.send(sender="test", sig="SIGTERM", how="Warm", exitcode=0)
+        assert running.outcome() == 1
+        assert not fetch("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = 5")
