@@ -19,6 +19,7 @@ from admission.serializers import (
 )
 from ledger.models import Wallet
 from nocust.addresses import to_checksum
+from operator_api import limits
 from operator_api.error_codes import ErrorCode
 from operator_api.rest import object_error, refuse
 from operator_api.swagger import STOPPED, not_ready, refusals
@@ -37,8 +38,10 @@ REFUSALS = [
 
 def _admit(values: dict[str, Any]) -> list[Wallet]:
     """Admit what a serializer checked; what changed since then is an error across fields, too."""
+    admissions = values["admissions"]
     try:
-        return services.admit(values["admissions"], values["eon"], values["config"])
+        with limits.of_address(*(admission.address for admission in admissions)):
+            return services.admit(admissions, values["eon"], values["config"])
     except services.StoppedError as error:
         raise refuse(error.code) from None
     except services.EonChangedError:

@@ -16,6 +16,7 @@ from leveller.models import Agreement
 from leveller.selectors import valid_agreement
 from leveller.services import AgreementError, subscribe
 from nocust.addresses import parse_address, to_checksum
+from operator_api import limits
 from operator_api.error_codes import ErrorCode
 from operator_api.rest import check_maintenance, object_error
 from operator_api.swagger import detail, refusals
@@ -99,8 +100,10 @@ class AgreementView(APIView):
         check_maintenance()
         serializer = AgreementSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
+        address = parse_address(wallet)
         try:
-            agreement = subscribe(parse_address(wallet), serializer.validated_data["transfer_id"])
+            with limits.of_address(address):
+                agreement = subscribe(address, serializer.validated_data["transfer_id"])
         except AgreementError as error:
             raise serializers.ValidationError({"non_field_errors": object_error(error.code).detail}) from None
         return Response(_render(agreement), status=201)

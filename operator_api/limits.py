@@ -93,18 +93,21 @@ def headers(size: int, taken: Taken) -> list[tuple[str, str]]:
 
 
 @contextmanager
-def of_address(address: bytes) -> Iterator[None]:
-    """What an address does in this block counts against its limit if it succeeds: the address has signed it then,
-    so nobody uses up the limit of another. Raises TooManyRequests."""
+def of_address(*addresses: bytes) -> Iterator[None]:
+    """What addresses do in this block counts once against the limit of each if it succeeds: they have signed it
+    then, so nobody uses up the limit of another. Raises TooManyRequests."""
     found = _address_buckets()
     if found is None:
         yield
         return
-    seen = found.take(address, 0)
-    if seen.wait:
-        raise TooManyRequests(found.size, seen)
+    signers = set(addresses)
+    for address in signers:
+        seen = found.take(address, 0)
+        if seen.wait:
+            raise TooManyRequests(found.size, seen)
     yield
-    found.take(address)
+    for address in signers:
+        found.take(address)
 
 
 @cache

@@ -110,7 +110,9 @@ class EndView(APIView):
         order = selectors.find_order(int(row[:80]))
         if order is None:
             raise NotFound("There is no such order.")
-        return _done(services.end(read(order, request.data)))
+        command = read(order, request.data)
+        with limits.of_address(order.debit.address):
+            return _done(services.end(command))
 
 
 class FreezeView(EndView):

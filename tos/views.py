@@ -8,6 +8,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from nocust.addresses import to_checksum
+from operator_api import limits
 from operator_api.error_codes import ErrorCode
 from operator_api.rest import check_maintenance
 from operator_api.swagger import refusals
@@ -59,7 +60,8 @@ class SignTerms(APIView):
         serializer = SignTermsSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         values = serializer.validated_data
-        services.remember(values["address"], values["config"], values["tos_signature"])
+        with limits.of_address(values["address"]):
+            services.remember(values["address"], values["config"], values["tos_signature"])
         return Response(
             {"address": to_checksum(values["address"]).removeprefix("0x"), "tos_signature": None}, status=201
         )
