@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from auditor import cursors, listing, market, recovery, render, selectors, serializers, serializers_swaps
-from ledger import positions
+from ledger import positions, replica
 from ledger.deliveries import deliveries
 from ledger.models import Token, Wallet
 from ledger.store import chain_status
@@ -95,9 +95,13 @@ def wallet_state(request: Request, eon_number: str, token: str, wallet: str) -> 
     `Stream-Position` says up to which position of the websocket's streams everything is in it."""
     first = _integer("transfer_id", request.query_params.get("transfer_id") or "0")
     eon = min(int(eon_number[:80]), selectors.MAX_NUMBER)
-    told = positions.told_until()  # before the rows, so that all that was told up to there is in them
-    history = selectors.wallet_history(_wallet(token, wallet), eon, first)
-    return Response(render.wallet_state(history), headers={POSITION_HEADER: str(told)})
+
+    def find() -> Response:
+        told = positions.told_until()  # before the rows, so that all that was told up to there is in them
+        history = selectors.wallet_history(_wallet(token, wallet), eon, first)
+        return Response(render.wallet_state(history), headers={POSITION_HEADER: str(told)})
+
+    return replica.read(find, eon)
 
 
 def _integer(name: str, text: str) -> int:
@@ -220,6 +224,13 @@ def matches(request: Request, left_token: str, right_token: str) -> Response:
 @api_view(["GET"])
 def transactions(request: Request) -> Response:
     """Transactions in short form, by pages."""
+    eon = request.query_params.get("eon_number", "")
+    if DIGITS.fullmatch(eon):
+        return replica.read(lambda: _page(request), int(eon))
+    return _page(request)
+
+
+def _page(request: Request) -> Response:
     if cursors.PARAMETER in request.query_params:
         page = listing.cursor_pages(request)
         return page.respond(request, render.page(page.rows))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.db import connection
+from django.db import connection, connections
 from psycopg2.extras import execute_values
+
+from ledger import replica
 
 Row = tuple[Any, ...]
 PAGE = 1000
@@ -14,7 +16,7 @@ PAGE = 1000
 
 def fetch(statement: str, parameters: Sequence[Any] = ()) -> list[Row]:
     """All rows of a query."""
-    with connection.cursor() as cursor:
+    with connections[replica.alias()].cursor() as cursor:
         cursor.execute(statement, parameters)
         return list(cursor.fetchall())
 

@@ -203,6 +203,23 @@ DATABASES = {
         },
     }
 }
+# History is read from a replica that follows by streaming, if there is one (ledger/replica.py).
+_no_replica: dict[str, object] = {}
+_replica = environment.read("HUB_REPLICA_DATABASE_URL", _no_replica, database_from_url, kind="URL", shown="")
+# Nothing is read from a replica that is further behind: clients ask for an eon's states soon after its end.
+HUB_REPLICA_LAG_SECONDS = environment.integer("HUB_REPLICA_LAG_SECONDS", 30, minimum=1)
+if _replica:
+    DATABASES["replica"] = {
+        **DATABASES["default"],
+        **_replica,
+        "OPTIONS": {
+            **cast(dict[str, str], _replica["OPTIONS"]),
+            "connect_timeout": 2,  # seconds, in which a request waits for it
+            "options": "-c statement_timeout=20000 -c default_transaction_read_only=on",  # milliseconds
+        },
+        "TEST": {"MIRROR": "default"},
+    }
+    DATABASE_ROUTERS = ["ledger.replica.Router"]
 HTTP_THREADS = environment.integer("HUB_HTTP_THREADS", 32, minimum=1)
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -481,6 +498,7 @@ TRACES_SHARE = environment.integer("HUB_TRACES_PERCENT", 10) / 100  # of request
 LOG_FORMAT = environment.choice("LOG_FORMAT", "json" if PRODUCTION else "line", ["json", "line"])
 LOG_REQUESTS = environment.boolean("LOG_REQUESTS", False)
 _secrets = [SECRET_KEY, HUB_OWNER_ACCOUNT_KEY.hex(), str(_database.get("PASSWORD", "")), EMAIL_HOST_PASSWORD]
+_secrets += [str(_replica.get("PASSWORD", ""))]
 _secrets += [urlsplit(NOTIFICATION_HOOK_URL).path, SENTRY_DSN]
 LOGGING = {
     "version": 1,

@@ -11,7 +11,7 @@ import logging
 from typing import Any
 
 from django.core.cache import cache
-from django.db import DatabaseError, connection
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +62,8 @@ POSITION = """
 
 def look(connection: Any, **_signal: object) -> None:
     """Compare a fresh connection's database with what it was; a hold is made where they differ. Before the first
-    migration, and where PostgreSQL does not tell, nothing is done."""
-    if connection.vendor != "postgresql":
+    migration, where PostgreSQL does not tell, and for a replica, nothing is done."""
+    if connection.vendor != "postgresql" or connection.alias != DEFAULT_DB_ALIAS:
         return
     try:
         with connection.cursor() as cursor:

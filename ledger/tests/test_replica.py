@@ -1,0 +1,255 @@
+"""History comes from a real replica that follows by streaming; whatever must be new comes from the database."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.db import DatabaseError, connections, transaction
+from django.test import Client
+
+from ledger import replica
+from ledger.models import Wallet
+from ledger.sql import execute, fetch
+from ledger.tests.standby import Standby
+from nocust.addresses import to_checksum
+from operator_api.simulation.play import Play
+from operator_api.simulation.wallets import SimulatedWallet
+from restoration.models import Hold
+from scripts.hub.testing import RUNS
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LAG = 2  # seconds
+
+
+@pytest.fixture(scope="module")
+def standby(django_db_setup: None, django_db_blocker: Any) -> Iterator[Standby]:
+    with django_db_blocker.unblock():
+        source = connections["default"].get_connection_params()
+    RUNS.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="standby-", dir=RUNS))
+    folder.chmod(0o755)  # the database's user must pass through
+    made = Standby(folder, {name: source[name] for name in ("host", "port", "user", "password", "dbname")})
+    made.make()
+    made.start()
+    yield made
+    made.remove()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _configured(standby: Standby, settings: Any) -> Iterator[None]:
+    """The settings of a hub with a replica."""
+    options = {"options": "-c default_transaction_read_only=on", "connect_timeout": 2}
+    default = connections["default"].settings_dict
+    connections.databases["replica"] = {**default, "PORT": standby.address["port"], "OPTIONS": options}
+    settings.DATABASE_ROUTERS = ["ledger.replica.Router"]
+    settings.HUB_REPLICA_LAG_SECONDS = LAG
+    wrapper = connections["replica"]
+
+    def ensure_connection() -> None:
+        """As outside of tests, where databases that a test did not name are not closed to it."""
+        if wrapper.connection is None:
+            with wrapper.wrap_database_errors:
+                wrapper.connect()
+
+    wrapper.ensure_connection = ensure_connection  # type: ignore[method-assign]
+    replica.forget()
+    yield
+    replica.forget()
+    wrapper.close()
+    del connections["replica"]
+    del connections.databases["replica"]
+
+
+@pytest.fixture
+def play() -> Play:
+    return Play()
+
+
+def commit_something() -> None:
+    """As the hub does each second."""
+    execute("UPDATE ledger_chainstatus SET updated = now()")
+
+
+def catch_up(standby: Standby) -> None:
+    """Let the replica have all that was committed, and the hub notice how far it is."""
+    standby.resume()
+    commit_something()
+    standby.reach(fetch("SELECT pg_current_wal_lsn()::text")[0][0])
+    replica.forget()
+
+
+def source() -> str:
+    """Where reading reads."""
+    replicated: bool = fetch("SELECT pg_is_in_recovery()")[0][0]
+    return "replica" if replicated else "database"
+
+
+def state(wallet: SimulatedWallet, eon: int) -> tuple[int, Any, int]:
+    path = f"/audit/{eon}/{to_checksum(wallet.token)}/{to_checksum(wallet.address)}/"
+    response = Client().get(path)
+    return response.status_code, json.loads(response.content), int(response.headers.get("Stream-Position", 0))
+
+
+def paid(play: Play) -> tuple[SimulatedWallet, SimulatedWallet]:
+    """Two wallets that paid each other in the first eon."""
+    alice, bob = play.register(2)
+    play.deposit(alice, 100)
+    play.pay(alice, bob, 30)
+    return alice, bob
+
+
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What `read` gave its work to, from now on."""
+    seen: list[str] = []
+    real = replica.read
+
+    def read(work: Any, eon: int | None = None) -> Any:
+        def noting() -> Any:
+            seen.append(source())
+            return work()
+
+        return real(noting, eon)
+
+    monkeypatch.setattr("ledger.replica.read", read)
+    return seen
+
+
+def test_closed_eons_come_from_the_replica_and_open_ones_do_not(
+    play: Play, standby: Standby, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, _ = paid(play)
+    seen = reads(monkeypatch)
+    catch_up(standby)
+    before = [state(alice, eon) for eon in (1, 2)]
+    assert seen == ["database", "database"]
+    play.next_eon()
+    catch_up(standby)
+    del seen[:]
+    found = [state(alice, eon) for eon in (1, 2)]
+    assert seen == ["replica", "database"]
+    assert found[0][1]["transactions"][0]["amount"] == before[0][1]["transactions"][0]["amount"] == "30"
+    del connections.databases["replica"]
+    assert state(alice, 1) == found[0], "the same from the database"
+    connections.databases["replica"] = connections["replica"].settings_dict
+
+
+def test_a_wallet_reads_what_it_wrote_however_far_behind_the_replica_is(play: Play, standby: Standby) -> None:
+    alice, bob = paid(play)
+    play.next_eon()
+    catch_up(standby)
+    standby.pause()
+    play.pay(alice, bob, 5)
+    assert [row["amount"] for row in state(alice, 2)[1]["transactions"]] == ["5"]
+    play.next_eon()
+    replica.forget()
+    assert replica.read(source, 1) == "replica"
+    assert replica.read(source, 2) == "database", "the replica does not have the end of that eon"
+    assert [row["amount"] for row in state(alice, 2)[1]["transactions"]] == ["5"]
+    catch_up(standby)
+    assert replica.read(source, 2) == "replica"
+
+
+def test_a_wallet_that_the_replica_does_not_have_yet_is_found(play: Play, standby: Standby) -> None:
+    paid(play)
+    play.next_eon()
+    catch_up(standby)
+    standby.pause()
+    (late,) = play.register(1)
+    assert state(late, 1)[0] == 200
+    standby.resume()
+
+
+def test_one_that_is_behind_is_left_alone_until_it_has_caught_up(play: Play, standby: Standby) -> None:
+    paid(play)
+    play.next_eon()
+    catch_up(standby)
+    assert replica.read(source) == "replica"
+    standby.pause()
+    time.sleep(LAG + 0.1)
+    replica.forget()
+    assert replica.read(source) == replica.read(source, 1) == "database"
+    catch_up(standby)
+    assert replica.read(source) == "replica"
+
+
+def test_one_that_is_away_is_done_without(
+    play: Play, standby: Standby, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, _ = paid(play)
+    play.next_eon()
+    catch_up(standby)
+    expected = state(alice, 1)
+    assert replica.read(source, 1) == "replica"
+    seen = reads(monkeypatch)
+    standby.stop()
+    assert state(alice, 1) == expected, "it broke off in the middle"
+    assert replica.read(source, 1) == "database"
+    assert state(alice, 1) == expected
+    assert seen[-2:] == ["database", "database"]
+    standby.start()
+    catch_up(standby)
+    assert replica.read(source, 1) == "replica"
+
+
+def test_one_of_another_hub_or_that_was_promoted_is_not_read(
+    play: Play, standby: Standby, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paid(play)
+    catch_up(standby)
+    monkeypatch.setattr(replica, "_cluster", 1)
+    assert replica.read(source) == "database"
+    replica.forget()
+    connections["replica"].close()
+    monkeypatch.setitem(
+        connections["replica"].settings_dict, "PORT", connections["default"].settings_dict["PORT"]
+    )
+    assert replica.read(source) == "database"
+    assert "not a replica" in replica._known.reason
+
+
+def test_nothing_is_written_there_and_no_decision_reads_it(play: Play, standby: Standby) -> None:
+    alice, _ = paid(play)
+    catch_up(standby)
+
+    def write() -> str:
+        wallet = Wallet.objects.get(pk=alice.wallet_id)
+        assert wallet._state.db == "replica"
+        Wallet.objects.filter(pk=wallet.pk).update(registration_eon_number=wallet.registration_eon_number)
+        return source()
+
+    assert replica.read(write) == "replica", "a write goes to the database, whatever it was read from"
+    with transaction.atomic():
+        assert replica.read(source) == "database"
+    with pytest.raises(DatabaseError), connections["replica"].cursor() as cursor:
+        cursor.execute("UPDATE ledger_chainstatus SET updated = now()")
+    assert not Hold.objects.exists(), "a replica is no restored database"
+
+
+def test_figures_and_lists_of_closed_eons(
+    play: Play, standby: Standby, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paid(play)
+    play.next_eon()
+    seen = reads(monkeypatch)
+    catch_up(standby)
+    for query, where in (
+        ("eon_number=1", "replica"),
+        ("eon_number=2", "database"),
+        ("eon_number=1&cursor=", "replica"),
+    ):
+        body = json.loads(Client().get(f"/audit/transactions/?{query}").content)
+        assert seen.pop() == where
+        assert len(body["results"]) == (1 if where == "replica" else 0)
+    cache.clear()
+    assert json.loads(Client().get("/analytics/transactions/").content)["total"] == 1
+    assert seen == ["replica"]
