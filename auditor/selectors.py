@@ -11,7 +11,8 @@ from django.db.models import Q, QuerySet
 
 from ledger.deliveries import Delivery, deliveries
 from ledger.models import ActiveState, Deposit, Token, Transfer, Wallet, Withdrawal, WithdrawalRequest
-from ledger.proofs import Proof, proofs
+from ledger.prepared import PreparedRead
+from ledger.proofs import COLUMNS, PROOF, Proof, proofs, read_wallet
 
 MAX_NUMBER = 2**62
 """Row ids and eons asked for beyond this are as good as this: PostgreSQL's bigint ends at 2**63 - 1."""
@@ -92,14 +93,51 @@ def transfer(row_id: int) -> Transfer | None:
     return row
 
 
+_WALLET_STATE = PreparedRead(
+    "wallet_state",
+    ["bytea", "bytea", "bigint"],
+    "SELECT (SELECT last FROM ledger_streamposition),"  # noqa: S608  (constants)
+    " EXISTS (SELECT FROM ledger_transfer x WHERE x.wallet_id = w.id AND x.eon_number = $3)"
+    " OR EXISTS (SELECT FROM ledger_transfer x WHERE x.recipient_id = w.id AND x.eon_number = $3),"
+    " EXISTS (SELECT FROM ledger_deposit x WHERE x.wallet_id = w.id AND x.eon_number = $3),"
+    " EXISTS (SELECT FROM ledger_withdrawalrequest x WHERE x.wallet_id = w.id AND x.eon_number = $3),"
+    " EXISTS (SELECT FROM ledger_withdrawal x WHERE x.wallet_id = w.id AND x.eon_number = $3),"
+    f" {COLUMNS} FROM (SELECT $3 AS eon) k JOIN ledger_token t ON t.address = $1"
+    f" JOIN ledger_wallet w ON w.token_id = t.id AND w.address = $2 {PROOF}",
+)
+
+
+def wallet_state(
+    token: bytes, address: bytes, eon: int, first_transfer: int = 0
+) -> tuple[int, WalletHistory] | None:
+    """The history of the wallet of `address` for the token in an eon, and the position in the websocket's streams
+    up to which everything told is in it; None if there is no such wallet. Wallets poll this: one query tells of a
+    wallet that nothing happened to, and the others are asked for what did happen."""
+    eon = min(eon, MAX_NUMBER)
+    rows = _WALLET_STATE.fetch(token, address, eon)
+    if not rows:
+        return None
+    told, transfers, deposits, requests, withdrawals = rows[0][:5]
+    wallet, proof = read_wallet(rows[0], 5)
+    history = WalletHistory(wallet, eon, proof)
+    histories = {wallet.pk: history}
+    if transfers:
+        _add_transfers(histories, eon, first_transfer)
+    if deposits:
+        _add_deposits(histories, eon)
+    if requests:
+        _add_requests(histories, eon)
+    if withdrawals:
+        _add_withdrawals(histories, eon)
+    return told or 0, history
+
+
 def wallet_history(wallet: Wallet, eon: int, first_transfer: int = 0) -> WalletHistory:
     """A wallet's history in an eon; only transfers with at least the row id `first_transfer` are listed."""
     return wallet_histories([wallet], eon, first_transfer)[wallet.pk]
 
 
-def wallet_histories(
-    wallets: Sequence[Wallet], eon: int, first_transfer: int = 0
-) -> dict[int, WalletHistory]:
+def wallet_histories(wallets: Sequence[Wallet], eon: int, first_transfer: int = 0) -> Histories:
     """The histories in an eon by wallet id; the wallets have their tokens read along."""
     eon = min(eon, MAX_NUMBER)
     histories = {wallet.pk: WalletHistory(wallet, eon) for wallet in wallets}
@@ -109,13 +147,9 @@ def wallet_histories(
     for (wallet, _), proof in proofs((wallet, eon) for wallet in ids).items():
         histories[wallet].proof = proof
     _add_transfers(histories, eon, first_transfer)
-    for wallet, deposit in _owned(Deposit.objects.filter(wallet__in=ids, eon_number=eon)):
-        histories[wallet].deposits.append(deposit)
-    for wallet, request in _owned(WithdrawalRequest.objects.filter(wallet__in=ids, eon_number=eon)):
-        histories[wallet].requests.append(request)
-    withdrawals = Withdrawal.objects.filter(wallet__in=ids, eon_number=eon).select_related("request")
-    for wallet, withdrawal in _owned(withdrawals):
-        histories[wallet].withdrawals.append(withdrawal)
+    _add_deposits(histories, eon)
+    _add_requests(histories, eon)
+    _add_withdrawals(histories, eon)
     return histories
 
 
@@ -127,7 +161,27 @@ def _owned(rows: QuerySet[Effect]) -> Iterable[tuple[int, Effect]]:
     return ((row.wallet_id, row) for row in rows.order_by("id") if row.wallet_id is not None)
 
 
-def _add_transfers(histories: dict[int, WalletHistory], eon: int, first: int) -> None:
+Histories = dict[int, WalletHistory]
+"""By wallet id."""
+
+
+def _add_deposits(histories: Histories, eon: int) -> None:
+    for wallet, row in _owned(Deposit.objects.filter(wallet__in=list(histories), eon_number=eon)):
+        histories[wallet].deposits.append(row)
+
+
+def _add_requests(histories: Histories, eon: int) -> None:
+    for wallet, row in _owned(WithdrawalRequest.objects.filter(wallet__in=list(histories), eon_number=eon)):
+        histories[wallet].requests.append(row)
+
+
+def _add_withdrawals(histories: Histories, eon: int) -> None:
+    rows = Withdrawal.objects.filter(wallet__in=list(histories), eon_number=eon).select_related("request")
+    for wallet, row in _owned(rows):
+        histories[wallet].withdrawals.append(row)
+
+
+def _add_transfers(histories: Histories, eon: int, first: int) -> None:
     ids = list(histories)
     rows = list(
         full_transfers()

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from auditor import cursors, listing, market, recovery, render, selectors, serializers, serializers_swaps
-from ledger import positions, replica
+from ledger import replica
 from ledger.deliveries import deliveries
 from ledger.models import Token, Wallet
 from ledger.store import chain_status
@@ -97,8 +97,10 @@ def wallet_state(request: Request, eon_number: str, token: str, wallet: str) -> 
     eon = min(int(eon_number[:80]), selectors.MAX_NUMBER)
 
     def find() -> Response:
-        told = positions.told_until()  # before the rows, so that all that was told up to there is in them
-        history = selectors.wallet_history(_wallet(token, wallet), eon, first)
+        found = selectors.wallet_state(parse_address(token), parse_address(wallet), eon, first)
+        if found is None:
+            raise NotFound
+        told, history = found
         return Response(render.wallet_state(history), headers={POSITION_HEADER: str(told)})
 
     return replica.read(find, eon)

@@ -84,6 +84,19 @@ def ledger_database() -> Iterator[str]:
             connections.close_all()
 
 
+@contextmanager
+def filled_database(url: str) -> Iterator[str]:
+    """The URL of a database that is filled already, which this process, too, is connected to."""
+    os.environ["DATABASE_URL"] = url
+    start_django()
+    from django.db import connections
+
+    try:
+        yield url
+    finally:
+        connections.close_all()
+
+
 def start_django() -> None:
     """Make Django ready in this process; DATABASE_URL says where its database is."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "operator_api.settings")

@@ -1,44 +1,62 @@
 """Wallet states read a second through HTTP, with proofs, among many wallets.
 
-python -m benchmarks.wallet_state [--wallets 100000] [--requests 3000] [--connections 1 8 32]
+    python -m benchmarks.wallet_state [--wallets 100000] [--requests 3000] [--connections 1 8 32]
+
+`--ledger URL` names a database that `benchmarks.population` has filled, in place of one of the benchmark's own.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+from contextlib import ExitStack
 from typing import Any
 
-from benchmarks.common import conditions, ledger_database, postgres_conditions, report
+from benchmarks.common import conditions, filled_database, ledger_database, postgres_conditions, report
 from benchmarks.server import load, request, server
 
+WARM_UP = 500
 
-def measure(wallets: int, requests: int, connections: list[int]) -> dict[str, Any]:
+
+def measure(ledger: str, wallets: int, requests: int, connections: list[int]) -> dict[str, Any]:
     """Random wallets, in eon 3 (proof with the checkpoint's path) and, when they were active, in eon 2 (transfers
     with delivery proofs)."""
-    with ledger_database() as url:
+    with ExitStack() as stack:
+        url = stack.enter_context(filled_database(ledger) if ledger else ledger_database())
+        from django.conf import settings
+
         from benchmarks.population import ACTIVE_SHARE, make_checkpoint, populate
         from ledger.models import Wallet
 
-        play = populate(wallets)
-        make_checkpoint()
-        token = play.contract.hex()
+        if not ledger:
+            populate(wallets)
+            make_checkpoint()
+        token = settings.HUB_LQD_CONTRACT_ADDRESS.hex()
         everybody = dict(Wallet.objects.values_list("trail_identifier", "address"))
         active = [trail for trail in everybody if trail and trail % ACTIVE_SHARE == 0]
-        with server(url) as port:
+        port = stack.enter_context(server(url))
 
-            def chains(eon: int, trails: list[int], count: int) -> list[list[bytes]]:
-                picked = random.choices(trails, k=count)
-                paths = (f"/audit/{eon}/0x{token}/0x{everybody[trail].hex()}/" for trail in picked)
-                return [[request("GET", path, port)] for path in paths]
+        def chains(path: str, trails: list[int], count: int) -> list[list[bytes]]:
+            """Requests for random wallets, each in a chain of its own."""
+            picked = (everybody[trail].hex() for trail in random.choices(trails, k=count))
+            return [
+                [request("GET", path.format(token=f"0x{token}", wallet=f"0x{wallet}"), port)]
+                for wallet in picked
+            ]
 
-            load(chains(3, list(everybody), 200), port, max(connections))
-            return {
-                "wallets": wallets,
-                "postgresql": postgres_conditions(),
-                "proof_only": [load(chains(3, list(everybody), requests), port, c) for c in connections],
-                "proof_and_transfers": [load(chains(2, active, requests), port, c) for c in connections],
-            }
+        def runs(path: str, trails: list[int]) -> list[dict[str, Any]]:
+            load(chains(path, trails, WARM_UP), port, max(connections))
+            return [load(chains(path, trails, requests), port, count) for count in connections]
+
+        return {
+            "wallets": len(everybody),
+            "postgresql": postgres_conditions(),
+            "proof_only": runs("/audit/3/{token}/{wallet}/", list(everybody)),
+            "proof_and_transfers": runs("/audit/2/{token}/{wallet}/", active),
+            "whois": runs("/audit/{token}/{wallet}/whois", list(everybody)),
+            "status": runs("/audit/", [0]),
+            "tokens": runs("/audit/tokens/", [0]),
+        }
 
 
 def main() -> None:
@@ -46,9 +64,11 @@ def main() -> None:
     parser.add_argument("--wallets", type=int, default=100_000)
     parser.add_argument("--requests", type=int, default=3000)
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--ledger", default="", help="URL of a filled database, which stays as it is")
     arguments = parser.parse_args()
     start = conditions()
-    report("wallet_state", start, measure(arguments.wallets, arguments.requests, arguments.connections))
+    found = measure(arguments.ledger, arguments.wallets, arguments.requests, arguments.connections)
+    report("wallet_state", start, found)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,26 @@
-"""Proofs of exclusive balance allotments, derived set-wise from stored trees (`spec/crypto.md` §10, §11)."""
+"""Proofs of exclusive balance allotments, derived from stored trees (`spec/crypto.md` §10, §11).
+
+One statement reads, for each wallet, its allotment and what no other wallet's proof needs: nodes and bounds of the
+lowest levels. The rest of the path is remembered (`ledger.trees`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from decimal import Decimal
 
-from ledger.models import ExclusiveBalanceAllotment, TokenCommitment, Wallet
+from ledger import trees
+from ledger.columns import Columns
+from ledger.fields import split_hashes
+from ledger.models import ActiveState, ExclusiveBalanceAllotment, Token, Wallet
 from ledger.models.commitments import CHUNK_HASHES
-from ledger.sql import Row, fetch
-from nocust.balances import balance_padding_leaf
+from ledger.prepared import PreparedRead
+from ledger.sql import Row
+from ledger.trees import HASH, LOWER_LEVELS, Tree, TreeKey
 from nocust.encoding import ZERO_HASH
-from nocust.interval import IntervalProof, padding_nodes, proof_from_levels, tree_height
+from nocust.interval import IntervalProof, proof_from_levels
 from nocust.messages import active_state_hash
-
-Node = tuple[int, int, int]
-"""(token commitment id, level, index in the level)."""
-
-Edge = tuple[int, int]
-"""(token commitment id, number of the edge): edge k is the left bound of the wallet with trail k."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,137 +54,105 @@ def active_state_checksum(contract: bytes, proof: Proof) -> bytes:
     )
 
 
+_WALLET = Columns(Wallet, "w")
+_TOKEN = Columns(Token, "t")
+_ALLOTMENT = Columns(ExclusiveBalanceAllotment, "a")
+_STATE = Columns(ActiveState, "s")
+
+COLUMNS = (
+    f"{_WALLET.text}, {_TOKEN.text}, {_ALLOTMENT.text}, {_STATE.text},"
+    " c.id, c.merkle_root, r.merkle_root, lower.hashes, lower.bounds"
+)
+"""What `read_wallet` takes, of a statement that calls a wallet w and its token t, and joins PROOF."""
+
+_TREE = _WALLET.width + _TOKEN.width + _ALLOTMENT.width + _STATE.width
+WIDTH = _TREE + 5
+
+# Subqueries of one row each hold the planner to the indexes, however few eons or chunks there are. The bound that a
+# node does not share with its sibling is the left one of a left sibling, the right one of a right one.
+PROOF = f"""
+LEFT JOIN LATERAL (
+    SELECT * FROM ledger_exclusivebalanceallotment WHERE eon_number = k.eon AND wallet_id = w.id LIMIT 1
+) a ON true
+LEFT JOIN ledger_activestate s ON s.id = a.active_state_id
+LEFT JOIN ledger_rootcommitment r ON r.eon_number = a.eon_number
+LEFT JOIN ledger_tokencommitment c ON c.root_commitment_id = r.id AND c.token_id = w.token_id
+LEFT JOIN LATERAL (
+    SELECT string_agg((
+        SELECT substring(h.hashes FROM (n.sibling % {CHUNK_HASHES})::integer * {HASH} + 1 FOR {HASH})
+        FROM ledger_treechunk h
+        WHERE h.commitment_id = c.id AND h.level = n.level AND h.chunk = n.sibling / {CHUNK_HASHES} LIMIT 1
+    ), '' ORDER BY n.level) AS hashes, array_agg((
+        SELECT e."left" FROM ledger_wallet v, ledger_exclusivebalanceallotment e
+        WHERE v.token_id = w.token_id AND v.trail_identifier = (n.sibling + (n.sibling & 1)) << n.level
+        AND e.eon_number = a.eon_number AND e.wallet_id = v.id LIMIT 1
+    ) ORDER BY n.level) AS bounds
+    FROM (
+        SELECT level, (w.trail_identifier >> level) # 1 AS sibling
+        FROM generate_series(0, {LOWER_LEVELS - 1}) level
+    ) n WHERE a.id IS NOT NULL
+) lower ON true
+"""  # noqa: S608  (constants)
+"""Joins to a wallet w what its proof of eon k.eon is made of, as far as there is one."""
+
+_PROOFS = PreparedRead(
+    "proofs",
+    ["bigint[]", "bigint[]"],
+    f"SELECT {COLUMNS} FROM unnest($1, $2) k(wallet, eon)"  # noqa: S608  (constants)
+    f" JOIN ledger_wallet w ON w.id = k.wallet JOIN ledger_token t ON t.id = w.token_id {PROOF}",
+)
+
+
 def proofs(keys: Iterable[ProofKey]) -> dict[ProofKey, Proof]:
-    """The proofs that exist of the given wallets in the given eons; four queries, however many they are.
+    """The proofs that exist of the given wallets in the given eons; one query, however many they are, and some more
+    for a tree of which no proof was asked before.
 
     There is none for a wallet that registered in the eon or later, and for an eon without checkpoint.
     """
-    allotments = _allotments(set(keys))
-    if not allotments:
+    wanted = list(set(keys))
+    if not wanted:
         return {}
-    commitments = _commitments(allotments)
-    nodes, edges = _wanted(allotments, commitments)
-    hashes = _read_nodes(nodes)
-    bounds = _read_edges(edges, commitments)
     found = {}
-    for allotment in allotments:
-        commitment = commitments[allotment.eon_number, allotment.wallet.token_id]
-        path = _path(
-            allotment.wallet,
-            commitment,
-            lambda node: hashes[node],
-            lambda edge: bounds[edge],
-        )
-        key = (allotment.wallet_id, allotment.eon_number)
-        found[key] = Proof(allotment, path, commitment.membership_hashes)
+    for row in _PROOFS.fetch([wallet for wallet, _ in wanted], [eon for _, eon in wanted]):
+        wallet, proof = read_wallet(row)
+        if proof is not None:
+            found[wallet.pk, proof.allotment.eon_number] = proof
     return found
 
 
-def _allotments(keys: set[ProofKey]) -> list[ExclusiveBalanceAllotment]:
-    if not keys:
-        return []
-    rows = ExclusiveBalanceAllotment.objects.filter(
-        wallet__in={wallet for wallet, _ in keys}, eon_number__in={eon for _, eon in keys}
-    ).select_related("wallet__token", "active_state")
-    return [row for row in rows if (row.wallet_id, row.eon_number) in keys]
+def read_wallet(row: Row, start: int = 0) -> tuple[Wallet, Proof | None]:
+    """The wallet, its token read along, and its proof, from the COLUMNS that begin at `start` of a row. Raises
+    LookupError if the stored tree is not whole."""
+    wallet, token = _WALLET.read(row, start), _TOKEN.read(row, start + _WALLET.width)
+    assert wallet is not None
+    assert token is not None
+    wallet.token = token
+    start += _WALLET.width + _TOKEN.width
+    allotment = _ALLOTMENT.read(row, start)
+    if allotment is None:
+        return wallet, None
+    allotment.wallet = wallet
+    allotment.active_state = _STATE.read(row, start + _ALLOTMENT.width)
+    commitment, root, checkpoint, hashes, bounds = row[start + _ALLOTMENT.width + _STATE.width :][:5]
+    tree = trees.remembered.get(TreeKey(commitment, bytes(root), bytes(checkpoint)))
+    path = _path(wallet.trail_identifier, tree, bytes(hashes or b""), bounds or [])
+    return wallet, Proof(allotment, path, tree.membership)
 
 
-def _commitments(
-    allotments: Sequence[ExclusiveBalanceAllotment],
-) -> dict[tuple[int, int], TokenCommitment]:
-    """The token commitments of the allotments by (eon, token id)."""
-    rows = TokenCommitment.objects.filter(
-        root_commitment__eon_number__in={row.eon_number for row in allotments},
-        token__in={row.wallet.token_id for row in allotments},
-    ).select_related("root_commitment")
-    return {(row.root_commitment.eon_number, row.token_id): row for row in rows}
+def _path(trail: int, tree: Tree, hashes: bytes, bounds: Sequence[Decimal | None]) -> IntervalProof:
+    """The path of a leaf, from the real siblings of the lowest levels and their bounds within the wallets, from the
+    leaf upwards, and from the tree."""
+    siblings = iter(split_hashes(hashes))
+    edges = (int(bound) for bound in bounds if bound is not None)
 
+    def read_node(level: int, index: int) -> bytes:
+        return next(siblings) if level < LOWER_LEVELS else tree.node(level, index)
 
-def _path(
-    wallet: Wallet,
-    commitment: TokenCommitment,
-    read_node: Callable[[Node], bytes],
-    read_edge: Callable[[Edge], int],
-) -> IntervalProof:
-    height = tree_height(commitment.leaf_count)
-    return proof_from_levels(
-        wallet.trail_identifier,
-        commitment.leaf_count,
-        lambda level, index: read_node((commitment.pk, level, index)),
-        lambda number: read_edge((commitment.pk, number)),
-        _padding(commitment.upper_bound, height),
-    )
+    def read_bound(number: int) -> int:
+        edge = next(edges, None) if number < tree.wallet_count else None
+        return tree.bound(number) if edge is None else edge
 
-
-@lru_cache(maxsize=256)
-def _padding(upper_bound: int, height: int) -> list[bytes]:
-    return padding_nodes(balance_padding_leaf(upper_bound), upper_bound, height)
-
-
-def _wanted(
-    allotments: Sequence[ExclusiveBalanceAllotment], commitments: dict[tuple[int, int], TokenCommitment]
-) -> tuple[set[Node], set[Edge]]:
-    """What the proofs read, found by walking them with readers that only take notes."""
-    nodes: set[Node] = set()
-    edges: set[Edge] = set()
-
-    def note_node(node: Node) -> bytes:
-        nodes.add(node)
-        return ZERO_HASH
-
-    def note_edge(edge: Edge) -> int:
-        edges.add(edge)
-        return 0
-
-    for allotment in allotments:
-        commitment = commitments[allotment.eon_number, allotment.wallet.token_id]
-        _path(allotment.wallet, commitment, note_node, note_edge)
-    return nodes, edges
-
-
-def _unzip(rows: Iterable[tuple[int, ...]], columns: int) -> list[list[int]]:
-    """The columns of the rows, each as a list that becomes an array in PostgreSQL."""
-    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(columns)]
-
-
-def _read_nodes(nodes: set[Node]) -> dict[Node, bytes]:
-    if not nodes:
-        return {}
-    rows: list[Row] = fetch(
-        "SELECT n.commitment, n.level, n.chunk * %s + n.place, substring(c.hashes FROM n.place * 32 + 1 FOR 32)"
-        " FROM unnest(%s::bigint[], %s::smallint[], %s::integer[], %s::integer[])"
-        " n(commitment, level, chunk, place)"
-        " JOIN ledger_treechunk c ON c.commitment_id = n.commitment AND c.level = n.level AND c.chunk = n.chunk",
-        [
-            CHUNK_HASHES,
-            *_unzip(
-                ((commitment, level, *divmod(node, CHUNK_HASHES)) for commitment, level, node in nodes), 4
-            ),
-        ],
-    )
-    return {(commitment, level, node): bytes(found) for commitment, level, node, found in rows}
-
-
-def _read_edges(edges: set[Edge], commitments: dict[tuple[int, int], TokenCommitment]) -> dict[Edge, int]:
-    found: dict[Edge, int] = {}
-    inner: list[tuple[int, int, int, int]] = []
-    places = {row.pk: (eon, row) for (eon, _), row in commitments.items()}
-    for commitment, number in edges:
-        eon, row = places[commitment]
-        if number < row.wallet_count:
-            inner.append((commitment, eon, row.token_id, number))
-        else:
-            found[commitment, number] = (
-                row.wallet_upper_bound if number == row.wallet_count else row.upper_bound
-            )
-    if inner:
-        rows = fetch(
-            'SELECT e.commitment, e.trail, a."left"'
-            " FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])"
-            " e(commitment, eon, token, trail)"
-            " JOIN ledger_wallet w ON w.token_id = e.token AND w.trail_identifier = e.trail"
-            " JOIN ledger_exclusivebalanceallotment a ON a.wallet_id = w.id AND a.eon_number = e.eon",
-            _unzip(inner, 4),
-        )
-        found.update({(commitment, trail): int(left) for commitment, trail, left in rows})
-    return found
+    try:
+        return proof_from_levels(trail, tree.leaf_count, read_node, read_bound, tree.padding)
+    except StopIteration:
+        raise LookupError(f"nodes of token commitment {tree.key.commitment} are missing") from None

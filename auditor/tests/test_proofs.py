@@ -147,7 +147,7 @@ def test_trees_are_remembered_within_bounds(django_assert_num_queries: Any) -> N
     play.next_eon()
     rows = list(selectors.full_transfers())
     first = deliveries(rows)
-    with django_assert_num_queries(4):  # those of the recipients' proofs
+    with django_assert_num_queries(1):  # that of the recipients' proofs
         again = deliveries(rows)
     assert [again[row.pk].path for row in rows] == [first[row.pk].path for row in rows]
     trees = Trees(leaves=3)

@@ -18,7 +18,6 @@ from ledger.models import (
     Outbox,
     RootCommitment,
     TokenCommitment,
-    TreeChunk,
     Wallet,
     WithdrawalRequest,
 )
@@ -68,17 +67,6 @@ def test_every_size_of_tree_has_proofs(play: Play, wallets: int) -> None:
         play.deposit(player, number)
     play.next_eon()
     assert check_checkpoint(2) == wallets + 1
-
-
-def test_a_tree_of_several_chunks_has_proofs(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As levels of more than 2048 nodes have, at a size that a test can make."""
-    monkeypatch.setattr(checkpoint, "CHUNK_HASHES", 4)
-    monkeypatch.setattr("ledger.proofs.CHUNK_HASHES", 4)
-    funded(play, 21)
-    play.next_eon()
-    assert check_checkpoint(2) == 22
-    leaves = TreeChunk.objects.filter(commitment__root_commitment__eon_number=2, level=0).order_by("chunk")
-    assert [len(chunk.hashes) // 32 for chunk in leaves] == [4, 4, 4, 4, 4, 2]
 
 
 def test_wallets_that_register_later_are_in_the_next_checkpoint(play: Play) -> None:

@@ -1,0 +1,167 @@
+"""The wallet state that clients poll: one statement and a remembered tree give what all rows together give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from django.db import connection, transaction
+from django.test import Client
+
+from auditor import render, selectors
+from auditor.tests.test_proofs import verify
+from benchmarks.population import make_checkpoint, populate
+from ledger import engine, positions, store
+from ledger.directory import owner_of
+from ledger.models import (
+    Deposit,
+    RootCommitment,
+    StreamPosition,
+    TokenCommitment,
+    TreeChunk,
+    Wallet,
+    Withdrawal,
+)
+from ledger.proofs import proofs
+from ledger.sql import execute, fetch
+from ledger.trees import LOWER_LEVELS, Tree, TreeKey, Trees
+from operator_api.simulation.play import Play
+
+pytestmark = pytest.mark.django_db
+LARGE = 2500
+"""Wallets whose tree has two chunks of leaves, and levels that are remembered and levels that are not."""
+
+
+def read(wallet: Wallet, eon: int, query: str = "") -> Any:
+    token, address = wallet.token.address.hex(), wallet.address.hex()
+    return Client().get(f"/audit/{eon}/{token}/{address}/{query}")
+
+
+def wallets(*trails: int) -> list[Wallet]:
+    return list(Wallet.objects.filter(trail_identifier__in=trails).select_related("token"))
+
+
+def assert_proven(found: list[Wallet], eon: int) -> None:
+    root = RootCommitment.objects.get(eon_number=eon).merkle_root
+    assert found
+    for wallet in found:
+        verify(wallet, read(wallet, eon).json()["merkle_proof"], root)
+
+
+def test_the_answer_is_what_the_rows_give() -> None:
+    """Byte for byte, whatever happened to the wallet, in every eon and from every transaction on."""
+    play = Play()
+    alice, bob, carol = play.register(3)
+    play.deposit(alice, 10**30)
+    for sender, recipient in ((alice, bob), (bob, alice), (alice, carol)):
+        play.pay(sender, recipient, 7)
+    play.next_eon()
+    play.pay(carol, bob, 3)
+    request = play.request_withdrawal(alice, 7)
+    Withdrawal.objects.create(**play._event(2), wallet_id=alice.wallet_id, request=request, amount=7)
+    StreamPosition.objects.update_or_create(id=1, defaults={"last": 77})
+    play.register(1)
+    play.next_eon()
+    for wallet in Wallet.objects.select_related("token"):
+        for eon in range(5):
+            for first in (0, 2, 10**30):
+                response = read(wallet, eon, f"?transfer_id={first}")
+                state = render.wallet_state(selectors.wallet_history(wallet, eon, first))
+                assert response.content == orjson.dumps(state)
+                assert response["Stream-Position"] == str(positions.told_until()) == "77"
+
+
+def test_a_wallet_that_nothing_happened_to_is_one_query(django_assert_num_queries: Any) -> None:
+    play = Play()
+    play.register(2)
+    play.next_eon()
+    first, second = wallets(1, 2)
+    assert read(first, 2).json()["merkle_proof"] is not None
+    with django_assert_num_queries(1):
+        assert read(second, 2).json()["merkle_proof"] is not None
+
+
+def test_a_large_tree_has_proofs() -> None:
+    populate(LARGE)
+    make_checkpoint()
+    leaves = TreeChunk.objects.filter(commitment__root_commitment__eon_number=3, level=0).order_by("chunk")
+    assert [len(chunk.hashes) // 32 for chunk in leaves] == [2048, LARGE + 1 - 2048]
+    for eon in (2, 3):
+        assert_proven(wallets(0, 1, 2, 510, 511, 512, 513, 1023, 1024, 2047, 2048, LARGE - 1, LARGE), eon)
+
+
+def _deposit(play: Play, wallet: Wallet, eon: int) -> None:
+    Deposit.objects.create(
+        **play._event(eon), token=wallet.token, address=wallet.address, wallet=wallet, amount=5
+    )
+    store.run([engine.Deposit(owner_of(wallet), eon, 5)])
+
+
+@pytest.mark.parametrize("count", [3, LARGE])
+def test_nothing_remembered_outlives_a_checkpoint_that_is_replaced(count: int) -> None:
+    """A tree is known by its root: not by its eon, nor by the numbers of its rows, which may be given again."""
+    play = populate(count)
+    found = wallets(0, 1, 2, count - 1, count)
+    ((number,),) = fetch("SELECT last_value FROM ledger_tokencommitment_id_seq")
+    point = transaction.savepoint()
+    make_checkpoint()
+    assert_proven(found, 3)
+    replaced = TokenCommitment.objects.get(root_commitment__eon_number=3)
+    transaction.savepoint_rollback(point)
+    assert read(found[0], 3).json()["merkle_proof"] is None
+    _deposit(play, wallets(1)[0], 2)  # so everybody behind it owns another interval
+    fetch("SELECT setval('ledger_tokencommitment_id_seq', %s)", [number])
+    make_checkpoint()
+    made = TokenCommitment.objects.get(root_commitment__eon_number=3)
+    assert made.pk == replaced.pk
+    assert made.merkle_root != replaced.merkle_root
+    assert_proven(found, 3)
+
+
+def test_a_tree_that_is_not_whole_proves_nothing() -> None:
+    populate(3)
+    make_checkpoint()
+    wallet = wallets(1)[0]
+    commitment = TokenCommitment.objects.get(root_commitment__eon_number=3)
+    key = TreeKey(commitment.pk, bytes(32), bytes(32))
+    with pytest.raises(LookupError):
+        Trees(room=0).get(key)
+    execute("DELETE FROM ledger_treechunk WHERE level = 1 AND commitment_id = %s", [commitment.pk])
+    with pytest.raises(LookupError):
+        proofs([(wallet.pk, 3)])
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trees last used stay, and one that is larger than the room, alone."""
+    upper = [bytes(32 * 4), bytes(32 * 2), bytes(32)]
+
+    def make(key: TreeKey) -> Tree:
+        return Tree(key, 4 << LOWER_LEVELS, 4 << LOWER_LEVELS, 0, 0, [], upper * key.commitment, b"")
+
+    monkeypatch.setattr("ledger.trees._read", make)
+    one, two, three, large = (TreeKey(number, bytes(32), bytes(32)) for number in (1, 2, 3, 1000))
+    held = Trees(room=2 * make(two).size)
+    first = held.get(one)
+    second = held.get(two)
+    assert held.get(one) is first
+    held.get(three)
+    assert held.get(one) is first
+    assert held.get(two) is not second
+    alone = held.get(large)
+    assert held.get(large) is alone
+    assert held.get(one) is not first
+
+
+def test_a_connection_that_the_server_closed_is_replaced(transactional_db: None) -> None:
+    Play().register(1)
+    wallet = wallets(1)[0]
+    before = read(wallet, 1).content
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        row = cursor.fetchone()
+    other = connection.copy()
+    with other.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", row)
+    other.close()
+    assert read(wallet, 1).content == before

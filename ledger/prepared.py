@@ -1,0 +1,50 @@
+"""Statements that PostgreSQL plans once a connection, for reads so frequent that planning would cost more than
+running them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from django.db import OperationalError, connections
+from django.db.utils import InterfaceError
+
+from ledger import replica
+from ledger.sql import Row
+
+_known: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+"""Names of the statements that each of psycopg2's connections has prepared."""
+
+
+class PreparedRead:
+    """A query with parameters $1, $2... of the given types, prepared by each connection that uses it."""
+
+    def __init__(self, name: str, types: Sequence[str], statement: str) -> None:
+        self.name = name
+        self._prepare = f"PREPARE {name} ({', '.join(types)}) AS {statement}"
+        self._execute = f"EXECUTE {name} ({', '.join(['%s'] * len(types))})"
+
+    def fetch(self, *parameters: Any) -> list[Row]:
+        """All rows. Outside a transaction a connection that PostgreSQL has closed is replaced, once."""
+        connection: Any = connections[replica.alias()]
+        alone = not connection.in_atomic_block
+        if alone:
+            # Django asks each connection once a request whether it is alive: a round trip, which this query spares.
+            connection.health_check_done = True
+        try:
+            return self._fetch(connection, parameters)
+        except (InterfaceError, OperationalError):
+            if not alone or connection.connection is None or not connection.connection.closed:
+                raise
+            connection.close()
+            return self._fetch(connection, parameters)
+
+    def _fetch(self, connection: Any, parameters: Sequence[Any]) -> list[Row]:
+        with connection.cursor() as cursor:
+            prepared = _known.setdefault(connection.connection, set())
+            if self.name not in prepared:
+                cursor.execute(self._prepare)
+                prepared.add(self.name)
+            cursor.execute(self._execute, parameters)
+            return list(cursor.fetchall())
