@@ -3,10 +3,12 @@ same transaction."""
 
 from __future__ import annotations
 
+import getpass
+
 from django.db import transaction
 
 from ledger import store
-from ledger.models import Blacklist, ChainStatus, Event, Outbox, Token, TokenPair
+from ledger.models import Blacklist, ChainStatus, Event, Outbox, Token
 from nocust.addresses import to_checksum
 from operator_api.models import OperatorAction
 from swapper import pairs
@@ -17,9 +19,22 @@ class ActionError(Exception):
     """It cannot be done; the message says why. Nothing was."""
 
 
-def _note(who: str, action: str, subject: str, reason: str) -> OperatorAction:
+class DoneAlreadyError(ActionError):
+    """It is so already."""
+
+
+def at_the_command_line() -> str:
+    """Who does something by a command."""
+    return f"manage.py by {getpass.getuser()}"
+
+
+def _check_reason(reason: str) -> None:
     if not reason.strip():
         raise ActionError("say why: the reason is kept")
+
+
+def _note(who: str, action: str, subject: str, reason: str) -> OperatorAction:
+    _check_reason(reason)
     return OperatorAction.objects.create(who=who, action=action, subject=subject, reason=reason.strip())
 
 
@@ -29,7 +44,7 @@ def set_maintenance(who: str, on: bool, reason: str) -> OperatorAction:
     answers to challenges, proofs."""
     note = _note(who, "maintenance on" if on else "maintenance off", "", reason)
     if not ChainStatus.objects.exclude(maintenance=on).update(maintenance=on):
-        raise ActionError(
+        raise DoneAlreadyError(
             f"maintenance is {'on' if on else 'off'} already, or the hub has not read the chain yet"
         )
     return note
@@ -37,25 +52,43 @@ def set_maintenance(who: str, on: bool, reason: str) -> OperatorAction:
 
 @transaction.atomic
 def add_pair(who: str, token: Token, other: Token, reason: str) -> OperatorAction:
-    """Accept orders between two tokens, in both directions. To end their trade for good is a command
-    (`manage.py pairs remove`), since it waits for what other processes have under way."""
+    """Accept orders between two tokens, in both directions."""
     note = _note(who, "add pair", f"{token} and {other}", reason)
     try:
         added = pairs.add(token, other)
     except pairs.PairError as error:
         raise ActionError(str(error)) from None
     if not added:
-        raise ActionError(f"{token} and {other} are traded already")
+        raise DoneAlreadyError(f"{token} and {other} are traded already")
     return note
 
 
 @transaction.atomic
-def pause_pair(who: str, pair: TokenPair, paused: bool, reason: str) -> OperatorAction:
+def pause_pair(who: str, token: Token, other: Token, paused: bool, reason: str) -> OperatorAction:
     """Accept and match no orders between two tokens, in both directions, or accept and match them again."""
-    note = _note(who, "pause pair" if paused else "resume pair", str(pair), reason)
-    if not pairs.set_paused(pair.token_from, pair.token_to, paused):
-        raise ActionError(f"{pair} is {'paused' if paused else 'open'} already")
+    subject = f"{token} and {other}"
+    note = _note(who, "pause pair" if paused else "resume pair", subject, reason)
+    try:
+        changed = pairs.set_paused(token, other, paused)
+    except pairs.PairError as error:
+        raise ActionError(str(error)) from None
+    if not changed:
+        raise DoneAlreadyError(f"the trade of {subject} is {'paused' if paused else 'open'} already")
     return note
+
+
+def remove_pair(who: str, token: Token, other: Token, reason: str) -> OperatorAction:
+    """End the trade of two tokens for good. It takes seconds, in which every process sees that the pair is paused,
+    so it is a command only."""
+    _check_reason(reason)
+    notes: list[OperatorAction] = []
+    try:
+        pairs.remove(
+            token, other, lambda: notes.append(_note(who, "remove pair", f"{token} and {other}", reason))
+        )
+    except pairs.PairError as error:
+        raise ActionError(str(error)) from None
+    return notes[0]
 
 
 @transaction.atomic
@@ -64,7 +97,7 @@ def bar(who: str, address: bytes, reason: str) -> OperatorAction:
     note = _note(who, "bar address", to_checksum(address), reason)
     _, fresh = Blacklist.objects.get_or_create(address=address)
     if not fresh:
-        raise ActionError(f"{to_checksum(address)} is barred already")
+        raise DoneAlreadyError(f"{to_checksum(address)} is barred already")
     return note
 
 
@@ -73,7 +106,7 @@ def let_in(who: str, address: bytes, reason: str) -> OperatorAction:
     """Let a barred address register again."""
     note = _note(who, "let address in", to_checksum(address), reason)
     if not Blacklist.objects.filter(address=address).delete()[0]:
-        raise ActionError(f"{to_checksum(address)} is not barred")
+        raise DoneAlreadyError(f"{to_checksum(address)} is not barred")
     return note
 
 
@@ -82,7 +115,7 @@ def tell_again(who: str, event: SetAside, reason: str) -> OperatorAction:
     """Put an event that could not be told back into the outbox, for example after what was wrong was mended."""
     note = _note(who, "tell again", f"{event.event} {event.object_id}", reason)
     if not SetAside.objects.filter(pk=event.pk).delete()[0]:
-        raise ActionError("somebody else put it back already")
+        raise DoneAlreadyError("somebody else put it back already")
     Outbox.objects.create(event=Event(event.event), object_id=event.object_id)
     store.notify_outbox()
     return note

@@ -108,7 +108,9 @@ def perform(who: str, values: dict[str, Any]) -> OperatorAction:
     if action == ActionForm.ADD:
         return actions.add_pair(who, values["token"], values["other"], reason)
     if action in {ActionForm.PAUSE, ActionForm.RESUME}:
-        return actions.pause_pair(who, values["pair"], action == ActionForm.PAUSE, reason)
+        pair: TokenPair = values["pair"]
+        paused = action == ActionForm.PAUSE
+        return actions.pause_pair(who, pair.token_from, pair.token_to, paused, reason)
     if action == ActionForm.BAR:
         return actions.bar(who, values["address"], reason)
     if action == ActionForm.LET_IN:

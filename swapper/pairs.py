@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -80,9 +81,9 @@ def set_paused(first: Token, second: Token, paused: bool) -> int:
     return changed
 
 
-def remove(first: Token, second: Token) -> None:
-    """Accept no orders between two tokens any more. Raises PairError, with the pairs as they were, while some are
-    not over."""
+def remove(first: Token, second: Token, note: Callable[[], None]) -> None:
+    """Accept no orders between two tokens any more; `note` writes that down in the same transaction. Raises
+    PairError, with the pairs as they were, while some are not over."""
     pairs = _both(first, second)
     _refuse_if_traded(first, second)
     running = list(pairs.filter(paused=False).values_list("pk", flat=True))
@@ -92,6 +93,7 @@ def remove(first: Token, second: Token) -> None:
         with transaction.atomic():
             _refuse_if_traded(first, second)
             pairs.delete()
+            note()
     except PairError:
         TokenPair.objects.filter(pk__in=running).update(paused=False)
         raise

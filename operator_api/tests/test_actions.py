@@ -118,11 +118,11 @@ def test_pairs_are_paused_both_ways() -> None:
     market.market(play)
     pair = TokenPair.objects.first()
     assert pair is not None
-    actions.pause_pair("somebody", pair, True, REASON)
+    actions.pause_pair("somebody", pair.token_from, pair.token_to, True, REASON)
     assert set(TokenPair.objects.values_list("paused", flat=True)) == {True}
     with pytest.raises(ActionError, match="already"):
-        actions.pause_pair("somebody", pair, True, REASON)
-    actions.pause_pair("somebody", pair, False, REASON)
+        actions.pause_pair("somebody", pair.token_to, pair.token_from, True, REASON)
+    actions.pause_pair("somebody", pair.token_from, pair.token_to, False, REASON)
     assert set(TokenPair.objects.values_list("paused", flat=True)) == {False}
     assert [action for action, _ in notes()] == ["pause pair", "resume pair"]
 

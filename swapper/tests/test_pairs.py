@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 from ledger import store
 from ledger.models import TokenPair
 from nocust.messages import conduit
+from operator_api.models import OperatorAction
 from operator_api.simulation.play import Play
 from swapper import pairs
 from swapper.selectors import open_pairs
@@ -17,6 +18,7 @@ from swapper.tests.market import LQD, place, trader
 
 pytestmark = pytest.mark.django_db
 ETHER = "0x9561C133DD8580860B6b7E504bC5Aa500f0f06a7"
+REASON = "a new market"
 
 
 @pytest.fixture
@@ -29,8 +31,13 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Play:
 
 def run(*arguments: str) -> str:
     out = StringIO()
-    call_command("pairs", *arguments, stdout=out)
+    why = ["--reason", REASON] if arguments and arguments != ("list",) else []
+    call_command("pairs", *arguments, *why, stdout=out)
     return out.getvalue()
+
+
+def notes() -> list[tuple[str, str, str]]:
+    return list(OperatorAction.objects.order_by("id").values_list("action", "subject", "reason"))
 
 
 def test_from_nothing_to_trade_and_back(play: Play) -> None:
@@ -52,11 +59,28 @@ def test_from_nothing_to_trade_and_back(play: Play) -> None:
     assert "traded already" in run("add", ETHER, LQD.hex())
     assert run("pause", "LQD", "ETH").count("paused") == 2
     assert (ether.address, token.address) not in open_pairs
-    assert "nothing to pause" in run("pause", "ETH", "LQD")
+    assert "ETH and LQD is paused already" in run("pause", "ETH", "LQD")
     assert run("resume", "ETH", "LQD").count("open") == 2
-    assert "nothing to resume" in run("resume", "ETH", "LQD")
+    assert "ETH and LQD is open already" in run("resume", "ETH", "LQD")
     assert run("remove", "ETH", "LQD") == "no tokens are traded\n"
     assert (ether.address, token.address) not in open_pairs
+    assert notes() == [
+        ("add pair", "ETH and LQD", REASON),
+        ("pause pair", "LQD and ETH", REASON),
+        ("resume pair", "ETH and LQD", REASON),
+        ("remove pair", "ETH and LQD", REASON),
+    ]
+    assert all(row.who.startswith("manage.py by ") for row in OperatorAction.objects.all())
+
+
+@pytest.mark.parametrize("command", ["add", "pause", "resume", "remove"])
+def test_nothing_is_done_without_a_reason(play: Play, command: str) -> None:
+    if command != "add":
+        run("add", "ETH", "LQD")
+    before = list(TokenPair.objects.values()), notes()
+    with pytest.raises(CommandError, match="say why"):
+        call_command("pairs", command, "ETH", "LQD")
+    assert (list(TokenPair.objects.values()), notes()) == before
 
 
 def test_a_missing_direction_is_added(play: Play) -> None:
@@ -87,6 +111,7 @@ def test_an_order_that_comes_meanwhile_keeps_the_pair(play: Play, monkeypatch: p
     with pytest.raises(CommandError, match="not over"):
         run("remove", "ETH", "LQD")
     assert set(TokenPair.objects.values_list("paused", flat=True)) == {False}
+    assert [action for action, *_ in notes()] == ["add pair"]
 
 
 @pytest.mark.parametrize(

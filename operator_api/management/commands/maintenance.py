@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from ledger.models import ChainStatus
-from operator_api.admin_actions import ActionError, set_maintenance
+from operator_api.admin_actions import ActionError, at_the_command_line, set_maintenance
 
 
 class Command(BaseCommand):
@@ -23,9 +22,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["state"] is not None:
-            who = f"manage.py by {getpass.getuser()}"
             try:
-                set_maintenance(who, options["state"] == "on", options["reason"])
+                set_maintenance(at_the_command_line(), options["state"] == "on", options["reason"])
             except ActionError as error:
                 raise CommandError(str(error)) from None
         on = ChainStatus.objects.filter(maintenance=True).exists()

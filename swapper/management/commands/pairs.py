@@ -8,12 +8,14 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from nocust.addresses import to_checksum
+from operator_api import admin_actions as actions
 from swapper import pairs
 from swapper.pairs import Direction, PairError
 
 
 class Command(BaseCommand):
-    """Pairs are changed in both directions at once. TOKEN is a short name or an address."""
+    """Pairs are changed in both directions at once, and the change is written down. TOKEN is a short name or an
+    address."""
 
     help = "List the pairs of tokens that are traded, add or remove one, or stop and go on with its trade."
 
@@ -29,25 +31,28 @@ class Command(BaseCommand):
             command = commands.add_parser(name, help=text)
             command.add_argument("token", metavar="TOKEN")
             command.add_argument("other", metavar="TOKEN")
+            command.add_argument("--reason", default="", help="kept with who did it and when")
 
     def handle(self, *args: Any, **options: Any) -> None:
         command = options["command"] or "list"
         try:
             if command != "list":
-                self._change(command, options["token"], options["other"])
-        except PairError as error:
+                self._change(command, options["token"], options["other"], options["reason"])
+        except actions.DoneAlreadyError as error:
+            self.stdout.write(str(error))
+        except (PairError, actions.ActionError) as error:
             raise CommandError(str(error)) from error
         self._list()
 
-    def _change(self, command: str, name: str, other_name: str) -> None:
+    def _change(self, command: str, name: str, other_name: str, reason: str) -> None:
         token, other = pairs.find_token(name), pairs.find_token(other_name)
+        who = actions.at_the_command_line()
         if command == "add":
-            if not pairs.add(token, other):
-                self.stdout.write(f"{token} and {other} are traded already")
+            actions.add_pair(who, token, other, reason)
         elif command == "remove":
-            pairs.remove(token, other)
-        elif not pairs.set_paused(token, other, command == "pause"):
-            self.stdout.write(f"nothing to {command}")
+            actions.remove_pair(who, token, other, reason)
+        else:
+            actions.pause_pair(who, token, other, command == "pause", reason)
 
     def _list(self) -> None:
         rows = pairs.directions()
