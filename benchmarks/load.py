@@ -1,9 +1,14 @@
 """The load generator: a process of its own that sends prepared requests over connections that stay open.
 
-    python -m benchmarks.load REQUESTS HOST PORT CONNECTIONS < nothing > JSON
+    python -m benchmarks.load REQUESTS HOST PORT CONNECTIONS [RATE] < nothing > JSON
 
 REQUESTS is a pickled list of chains, each a list of whole HTTP requests. The requests of a chain are sent one after
-the other, each when the one before was answered; the chains are spread over the connections.
+the other, each when the one before was answered; the chains are spread over the connections. With a RATE, requests
+are due at even intervals, so many a second, whether or not the server keeps up, and latencies count from the moment
+a request was due.
+
+It shares the machine with what it measures, so it does as little as it can: requests are whole beforehand, and of
+an answer it reads the status and the length.
 """
 
 from __future__ import annotations
@@ -13,83 +18,147 @@ import json
 import pickle
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from pathlib import Path
+from typing import cast
+
+import uvloop
 
 Chains = list[list[bytes]]
-LONGEST_HEAD = 65_536
+LENGTH = b"content-length: "
 
 
 class Generator:
     """Sends all chains and keeps every latency (seconds) and status."""
 
-    def __init__(self, chains: Chains, host: str, port: int) -> None:
-        self._waiting = list(reversed(chains))
-        self._address = host, port
+    def __init__(self, chains: Chains, rate: float = 0.0) -> None:
+        self._chains = list(reversed(chains))
+        self._interval = 1 / rate if rate else 0.0
+        self._due: deque[float] = deque()
+        self._idle: list[Connection] = []
+        self._left = sum(map(len, chains))
+        self._unsent = self._left
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.latencies: list[float] = []
         self.statuses: Counter[int] = Counter()
         self.failures: Counter[str] = Counter()
 
-    async def run(self, connections: int) -> float:
+    async def run(self, host: str, port: int, connections: int) -> float:
         """Seconds that it took. The connections are opened before the clock starts."""
+        loop = asyncio.get_running_loop()
         opened = [
-            await asyncio.open_connection(*self._address, limit=LONGEST_HEAD) for _ in range(connections)
+            (await loop.create_connection(lambda: Connection(self), host, port))[1]
+            for _ in range(connections)
         ]
         began = time.perf_counter()
-        await asyncio.gather(*(self._work(reader, writer) for reader, writer in opened))
+        if self._interval:
+            self._idle = opened
+            await asyncio.gather(self._keep_rate(began), self.over)
+        else:
+            for connection in opened:
+                self.idle(connection)
+            await self.over
         took = time.perf_counter() - began
-        for _, writer in opened:
-            writer.close()
+        for connection in opened:
+            connection.transport.abort()
         return took
 
-    async def _work(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while self._waiting:
-            for request in self._waiting.pop():
-                began = time.perf_counter()
-                writer.write(request)
-                status, body = await answer(reader)
-                self.latencies.append(time.perf_counter() - began)
-                self.statuses[status] += 1
-                if status >= 400:
-                    self.failures[body[:200].decode(errors="replace")] += 1
+    async def _keep_rate(self, began: float) -> None:
+        due = began
+        while self._unsent:
+            while due <= time.perf_counter() and self._unsent:
+                self._unsent -= 1
+                self._due.append(due)
+                due += self._interval
+            while self._due and self._idle:
+                self.idle(self._idle.pop())
+            await asyncio.sleep(max(due - time.perf_counter(), 0.001))
+
+    def idle(self, connection: Connection) -> None:
+        """Send a request over a connection that waits for no answer, if one is due."""
+        if not connection.chain:
+            if not self._chains:
+                return
+            connection.chain.extend(self._chains.pop())
+        began = time.perf_counter()
+        if self._interval:
+            if not self._due:
+                self._idle.append(connection)
+                return
+            began = self._due.popleft()
+        connection.send(connection.chain.popleft(), began)
+
+    def answered(self, connection: Connection, began: float, status: int, body: bytes) -> None:
+        """Note an answer and go on."""
+        self.latencies.append(time.perf_counter() - began)
+        self.statuses[status] += 1
+        if status >= 400:
+            self.failures[body[:200].decode(errors="replace")] += 1
+        self._left -= 1
+        if not self._left:
+            self.over.set_result(None)
+            return
+        self.idle(connection)
 
 
-async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    """The status and body of one answer."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    status = int(head[9:12])
-    lowered = head.lower()
-    place = lowered.find(b"content-length:")
-    if place >= 0:
-        length = int(lowered[place + 15 : lowered.index(b"\r\n", place)])
-        return status, await reader.readexactly(length)
-    body = b""
-    while size := int(await reader.readline(), 16):  # chunked
-        body += await reader.readexactly(size)
-        await reader.readline()
-    await reader.readline()
-    return status, body
+class Connection(asyncio.Protocol):
+    """One connection, with at most one request under way."""
+
+    def __init__(self, generator: Generator) -> None:
+        self._generator = generator
+        self._received = b""
+        self._began = 0.0
+        self.chain: deque[bytes] = deque()
+        self.transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def send(self, request: bytes, began: float) -> None:
+        self._began = began
+        self.transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        if self._received:
+            data = self._received + data
+        head = data.find(b"\r\n\r\n")
+        if head < 0:
+            self._received = data
+            return
+        place = data.index(LENGTH, 0, head) + len(LENGTH)
+        end = head + 4 + int(data[place : data.index(b"\r", place)])
+        if len(data) < end:
+            self._received = data
+            return
+        self._received = b""
+        self._generator.answered(self, self._began, int(data[9:12]), data[head + 4 : end])
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self._generator.over.done():
+            self._generator.over.set_exception(error or ConnectionError("the server closed a connection"))
 
 
-def main() -> None:
-    path, host, port, connections = sys.argv[1:]
-    chains: Chains = pickle.loads(Path(path).read_bytes())  # noqa: S301  (written by the benchmark itself)
-    generator = Generator(chains, host, int(port))
-    try:
-        import uvloop
-    except ImportError:
-        took = asyncio.run(generator.run(int(connections)))
-    else:
-        took = uvloop.run(generator.run(int(connections)))
+async def measure(chains: Chains, host: str, port: int, connections: int, rate: float) -> None:
+    """Send everything and print what came of it."""
+    generator = Generator(chains, rate)
+    used = time.process_time()
+    took = await generator.run(host, port, connections)
     json.dump(
         {
             "seconds": took,
+            "processor_seconds": time.process_time() - used,
             "latencies": generator.latencies,
             "statuses": generator.statuses,
             "failures": generator.failures.most_common(5),
         },
         sys.stdout,
     )
+
+
+def main() -> None:
+    path, host, port, connections, *rate = sys.argv[1:]
+    chains: Chains = pickle.loads(Path(path).read_bytes())  # noqa: S301  (written by the benchmark itself)
+    uvloop.run(measure(chains, host, int(port), int(connections), float(rate[0]) if rate else 0.0))
 
 
 if __name__ == "__main__":

@@ -76,11 +76,13 @@ def request(method: str, path: str, port: int, body: Any = None) -> bytes:
     return head.encode() + b"\r\n" + content
 
 
-def load(chains: Chains, port: int, connections: int) -> dict[str, Any]:
-    """Send the chains from a process of its own; rate, latencies in milliseconds and what went wrong."""
+def load(chains: Chains, port: int, connections: int, rate: float = 0.0) -> dict[str, Any]:
+    """Send the chains from a process of its own, at so many requests a second or (0) as fast as they are answered;
+    rate, latencies in milliseconds, processor time of server and generator, and what went wrong."""
     with tempfile.NamedTemporaryFile() as file:
         Path(file.name).write_bytes(pickle.dumps(chains))
-        command = [sys.executable, "-m", "benchmarks.load", file.name, HOST, str(port), str(connections)]
+        command = [sys.executable, "-m", "benchmarks.load", file.name, HOST, str(port)]
+        command += [str(connections), str(rate)]
         before = _processor_seconds(port)
         done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
         used = _processor_seconds(port) - before
@@ -89,12 +91,15 @@ def load(chains: Chains, port: int, connections: int) -> dict[str, Any]:
     accepted = sum(count for status, count in found["statuses"].items() if int(status) < 300)
     return {
         "connections": connections,
+        "offered_per_second": rate or None,
         "requests": len(latencies),
         "accepted": accepted,
         "accepted_per_second": round(accepted / found["seconds"], 1),
         "p50_ms": round(1000 * percentile(latencies, 0.50), 1),
         "p99_ms": round(1000 * percentile(latencies, 0.99), 1),
         "server_cpu_ms_per_request": round(1000 * used / len(latencies), 2),
+        "generator_cpu_ms_per_request": round(1000 * found["processor_seconds"] / len(latencies), 3),
+        "generator_cores": round(found["processor_seconds"] / found["seconds"], 2),
         "failures": found["failures"],
     }
 

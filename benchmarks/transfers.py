@@ -3,7 +3,9 @@
     python -m benchmarks.transfers [--senders 400] [--each 10] [--connections 1 8 32 64]
 
 Senders and recipients are pairs, so that the positions a sender must know for its next transfer are known before.
-The server is started as the hub starts it; generator, server and PostgreSQL share the machine's cores.
+The server is started as the hub starts it; generator, server and PostgreSQL share the machine's cores. The bound of
+a run is what signatures alone (two recoveries and one signature each) would allow on the cores that the generator
+left. The last run is at 70 % of the rate of the fastest one, its latencies counted from when a request was due.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ from benchmarks.server import load, request, server
 AMOUNT = 10**24
 BULK = 200
 """Wallets admitted at a time."""
+
+CALM = 0.7
+"""The share of the fastest rate at which latencies are to be short."""
 
 
 def prepare(senders: int, each: int, runs: int) -> list[list[list[Any]]]:
@@ -45,12 +50,18 @@ def prepare(senders: int, each: int, runs: int) -> list[list[list[Any]]]:
     return scripts
 
 
+def on_cores_left(bound: dict[str, Any], generator_cores: float) -> int:
+    """Transfers a second that signatures alone would allow beside a generator that uses so many cores."""
+    of_two: float = bound["2_threads"]["transfers_per_second_at_most"]
+    return round(of_two / 2 * ((os.cpu_count() or 1) - generator_cores))
+
+
 def measure(senders: int, each: int, connections: list[int]) -> dict[str, Any]:
     with ledger_database() as url:
         from ledger.models import Transfer
 
         bound = signatures.measure(0.5, 3)
-        warm_up, *scripts = prepare(senders, each, len(connections) + 1)
+        warm_up, *scripts, last = prepare(senders, each, len(connections) + 2)
         with server(url, {"SLA_THRESHOLD": str(10**6)}) as port:
 
             def requests(script: list[list[Any]]) -> list[list[bytes]]:
@@ -62,9 +73,14 @@ def measure(senders: int, each: int, connections: list[int]) -> dict[str, Any]:
                 load(requests(script), port, count)
                 for script, count in zip(scripts, connections, strict=True)
             ]
+            peak = max(runs, key=lambda run: run["accepted_per_second"])
+            runs.append(load(requests(last), port, peak["connections"], CALM * peak["accepted_per_second"]))
         stored = Transfer.objects.count() - before
         accepted = sum(run["accepted"] for run in runs)
         assert stored == accepted, f"{accepted} accepted, {stored} stored"
+        for run in runs:
+            run["bound_on_cores_left"] = on_cores_left(bound, run["generator_cores"])
+            run["share_of_bound"] = round(run["accepted_per_second"] / run["bound_on_cores_left"], 2)
         return {"signature_bound": bound, "postgresql": postgres_conditions(), "runs": runs}
 
 

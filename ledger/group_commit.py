@@ -7,6 +7,7 @@ connection. Those that arrive meanwhile wait, and when it is done the first of t
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Event, Lock
 
@@ -15,17 +16,18 @@ from ledger.store import Outcome, execute
 
 logger = logging.getLogger(__name__)
 
-LARGEST_BATCH = 100
+LARGEST_BATCH = 200
 """Commands in one transaction; more wait for the next."""
 
 
 @dataclass(slots=True)
 class _Request:
-    command: Command
+    """The commands of one caller, and what became of each."""
+
+    commands: Sequence[Command]
     woken: Event = field(default_factory=Event)
     leads: bool = False
-    outcome: Outcome | None = None
-    error: Exception | None = None
+    outcomes: list[Outcome | Exception] = field(default_factory=list)
 
 
 class GroupCommitter:
@@ -41,7 +43,15 @@ class GroupCommitter:
 
     def submit(self, command: Command) -> Outcome:
         """Decide and write one command; returns when it is durable. Raises what the store raises for it."""
-        request = _Request(command)
+        (outcome,) = self.submit_all([command])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def submit_all(self, commands: Sequence[Command]) -> list[Outcome | Exception]:
+        """Decide and write commands, at most LARGEST_BATCH; returns when they are durable: what became of each, or
+        what the store raised for it."""
+        request = _Request(commands)
         with self._lock:
             self._waiting.append(request)
             request.leads = not self._led
@@ -50,17 +60,15 @@ class GroupCommitter:
             request.woken.wait()
         if request.leads:
             self._lead()
-        if request.error is not None:
-            raise request.error
-        assert request.outcome is not None
-        return request.outcome
+        return request.outcomes
 
     def _lead(self) -> None:
         """Write the batch that the caller's own request heads, then pass the lead on."""
-        with self._lock:
-            batch, self._waiting = self._waiting[:LARGEST_BATCH], self._waiting[LARGEST_BATCH:]
+        batch = self._next()
         try:
-            self._write(batch)
+            outcomes = iter(_write([command for request in batch for command in request.commands]))
+            for request in batch:
+                request.outcomes = [next(outcomes) for _ in request.commands]
         finally:
             for request in batch[1:]:
                 request.woken.set()
@@ -70,19 +78,27 @@ class GroupCommitter:
                     self._waiting[0].leads = True
                     self._waiting[0].woken.set()
 
-    def _write(self, batch: list[_Request]) -> None:
-        try:
-            outcomes = execute([request.command for request in batch])
-        except Exception as error:
-            if len(batch) == 1:
-                batch[0].error = error
-                return
-            logger.warning("a batch of %d failed, trying one by one: %s", len(batch), error)
-            for request in batch:
-                self._write([request])
-            return
-        for request, outcome in zip(batch, outcomes, strict=True):
-            request.outcome = outcome
+    def _next(self) -> list[_Request]:
+        with self._lock:
+            commands = 0
+            for count, request in enumerate(self._waiting):
+                commands += len(request.commands)
+                if count and commands > LARGEST_BATCH:
+                    break
+            else:
+                count = len(self._waiting)
+            batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        return batch
+
+
+def _write(commands: Sequence[Command]) -> list[Outcome | Exception]:
+    try:
+        return list(execute(commands))
+    except Exception as error:
+        if len(commands) == 1:
+            return [error]
+        logger.warning("a batch of %d failed, trying one by one: %s", len(commands), error)
+        return [outcome for command in commands for outcome in _write([command])]
 
 
 committer = GroupCommitter()

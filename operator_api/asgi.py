@@ -1,4 +1,7 @@
-"""HTTP and websockets on one port. HTTP runs as WSGI in a fixed set of threads (bridge.py says why)."""
+"""HTTP and websockets on one port. HTTP runs as WSGI in a fixed set of threads (bridge.py says why), but for the
+requests that come most often (direct.py)."""
+
+# ruff: noqa: E402  (Django is set up before its models are imported)
 
 import os
 from typing import Any, cast
@@ -9,9 +12,13 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "operator_api.settings")
 
+import django
 from django.conf import settings
 
+django.setup(set_prefix=False)
+
 from operator_api.bridge import Bridge
+from operator_api.direct import directly
 from operator_api.keys import operator_key
 from operator_api.middleware_limits import RateLimits
 from operator_api.origins import WelcomeOnly
@@ -22,7 +29,9 @@ operator_key()  # a key that is missing or wrong stops the start, not the first 
 
 _protocols = ProtocolTypeRouter(
     {
-        "http": Bridge(wsgi_application, settings.HTTP_THREADS, settings.DATA_UPLOAD_MAX_MEMORY_SIZE),
+        "http": directly(
+            Bridge(wsgi_application, settings.HTTP_THREADS, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+        ),
         "websocket": WelcomeOnly(URLRouter([re_path(r"^ws/?$", StreamConsumer.as_asgi())])),
     }
 )

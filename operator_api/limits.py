@@ -110,6 +110,19 @@ def of_address(*addresses: bytes) -> Iterator[None]:
         found.take(address)
 
 
+def is_exhausted(address: bytes) -> bool:
+    """Whether `of_address` would refuse the address now."""
+    found = _address_buckets()
+    return found is not None and found.take(address, 0).wait > 0
+
+
+def count(address: bytes) -> None:
+    """Count what an address did, as `of_address` does."""
+    found = _address_buckets()
+    if found is not None:
+        found.take(address)
+
+
 @cache
 def _address_buckets() -> Buckets | None:
     return buckets(settings.HUB_LIMIT_ADDRESS)

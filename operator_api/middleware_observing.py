@@ -24,23 +24,38 @@ Handler = Callable[[HttpRequest], HttpResponseBase]
 
 def observe(get_response: Handler) -> Handler:
     """Django middleware, the outermost."""
-    counted = metrics() if enabled() else None
-    every = settings.LOG_REQUESTS
+    note = observer()
 
     def handle(request: HttpRequest) -> HttpResponseBase:
-        given = request.META.get("HTTP_X_REQUEST_ID", "")
-        name = given if given and WELL_FORMED.match(given) else uuid4().hex
-        request_id.set(name)  # until the next one: Django logs errors after the middleware, too
+        name = name_request(request.META.get("HTTP_X_REQUEST_ID", ""))
         began = time.perf_counter()
         response = get_response(request)
-        seconds = time.perf_counter() - began
         match = request.resolver_match
         route = match.route if match is not None else "none"
-        if counted is not None:
-            counted.answered(request.method or "", route, response.status_code, seconds)
-        if every or seconds > SLOW_SECONDS:
-            logger.info("%s %s %d %.1f ms", request.method, route, response.status_code, 1000 * seconds)
+        note(request.method or "", route, response.status_code, time.perf_counter() - began)
         response["X-Request-ID"] = name
         return response
 
     return handle
+
+
+def name_request(given: str) -> str:
+    """The id of a request whose X-Request-ID is `given`. It is that of this context until the next one: Django logs
+    errors after the middleware, too."""
+    name = given if given and WELL_FORMED.match(given) else uuid4().hex
+    request_id.set(name)
+    return name
+
+
+def observer() -> Callable[[str, str, int, float], None]:
+    """What counts an answer and notes it: method, route, status, seconds."""
+    counted = metrics() if enabled() else None
+    every = settings.LOG_REQUESTS
+
+    def note(method: str, route: str, status: int, seconds: float) -> None:
+        if counted is not None:
+            counted.answered(method, route, status, seconds)
+        if every or seconds > SLOW_SECONDS:
+            logger.info("%s %s %d %.1f ms", method, route, status, 1000 * seconds)
+
+    return note

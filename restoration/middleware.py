@@ -19,19 +19,19 @@ DETAIL = "The hub was restored from a backup: nothing new is accepted until the 
 _known = (False, 0.0)
 
 
-def _held() -> bool:
+def held() -> bool:
     """Whether nothing may be signed in the latest eon; asked once a second. The database's triggers refuse what
     slips through."""
     global _known  # noqa: PLW0603  (one for all threads; a lost race asks once more)
-    held, until = _known
+    barred, until = _known
     now = time.monotonic()
     if now >= until:
         try:
-            held = holds.bars(chain_status().eon)
+            barred = holds.bars(chain_status().eon)
         except HubNotReadyError:
-            held = False
-        _known = held, now + REMEMBERED_SECONDS
-    return held
+            barred = False
+        _known = barred, now + REMEMBERED_SECONDS
+    return barred
 
 
 Handler = Callable[[HttpRequest], HttpResponseBase]
@@ -44,7 +44,7 @@ def hold(get_response: Handler) -> Handler:
         if (
             request.method in {"POST", "PUT", "PATCH", "DELETE"}
             and request.path.startswith(SIGNED)
-            and _held()
+            and held()
         ):
             return JsonResponse({"detail": DETAIL}, status=503)
         return get_response(request)

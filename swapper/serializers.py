@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from django.conf import settings
@@ -140,7 +141,11 @@ _ORDER = OrderSerializer()
 def read_order(data: Any) -> PlaceOrder:
     """The engine's command of a request's body, with the first eon's markers verified. Raises DRF's
     ValidationError."""
-    values = validated(_ORDER, data)
+    return make_order(validated(_ORDER, data))
+
+
+def make_order(values: Mapping[str, Any]) -> PlaceOrder:
+    """The engine's command of the values of a request's fields."""
     debit: Owner = values["wallet"]
     credit: Owner = values["recipient"]
     eon: int = values["eon_number"]

@@ -13,9 +13,14 @@ from swapper.selectors import open_pairs
 
 def place(order: PlaceOrder) -> StoredOrder | Refusal:
     """Accept and countersign an order, durably, or say why not."""
+    return why_not(order) or _submit(order)
+
+
+def why_not(order: PlaceOrder) -> Refusal | None:
+    """Why the ledger need not be asked about an order."""
     if (order.debit.token, order.credit.token) not in open_pairs:
         return Refusal(ErrorCode.TOKEN_PAIR_BLOCKED.code)
-    return _malformed(order) or _submit(order)
+    return _malformed(order)
 
 
 def _malformed(order: PlaceOrder) -> Refusal | None:

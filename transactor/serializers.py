@@ -74,8 +74,8 @@ class DelegatedWithdrawalSerializer(serializers.Serializer[Any]):
         ref_name = "DelegatedWithdrawal"
 
 
-def verify_marker(command: Transfer) -> None:
-    """Raise unless the sender signed the balance it claims: a check that needs no ledger state."""
+def is_marker_valid(command: Transfer) -> bool:
+    """Whether the sender signed the balance it claims: a check that needs no ledger state."""
     message = balance_marker_hash(
         settings.HUB_LQD_CONTRACT_ADDRESS,
         command.sender.token,
@@ -83,5 +83,10 @@ def verify_marker(command: Transfer) -> None:
         command.eon,
         command.marker,
     )
-    if not is_valid(message, command.marker_signature, command.sender.address):
+    return is_valid(message, command.marker_signature, command.sender.address)
+
+
+def verify_marker(command: Transfer) -> None:
+    """Raise unless the sender signed the balance it claims."""
+    if not is_marker_valid(command):
         raise refuse(ErrorCode.INVALID_DEBIT_BALANCE_SIGNATURE)

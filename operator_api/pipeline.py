@@ -1,0 +1,145 @@
+"""Commands of many requests at once, through two threads: one reads and verifies, the other writes.
+
+While one batch is written, mostly by PostgreSQL, the signatures of the next one are verified. The event loop hands
+a request over and is called once for a whole batch: a thread for each request would cost more than its work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from typing import Any
+
+import orjson
+from django.db import close_old_connections, connections
+
+from ledger.engine import Command
+from ledger.group_commit import LARGEST_BATCH, GroupCommitter, committer
+from ledger.store import Outcome
+from operator_api.plain_input import IRREGULAR
+
+logger = logging.getLogger(__name__)
+
+Read = Callable[[Any], Command | None]
+"""Makes a command of a parsed body, or says (None, IRREGULAR) that the request is one for the general way."""
+Result = Outcome | Exception | None
+
+
+@dataclass(slots=True)
+class Ticket:
+    """A request under way."""
+
+    read: Read
+    body: bytes
+    loop: asyncio.AbstractEventLoop
+    answer: asyncio.Future[Result]
+    command: Command | None = None
+    result: Result = field(default=None)
+
+
+class Pipeline:
+    """Its threads start with its first request and end with `close` or with the process."""
+
+    def __init__(self, committer: GroupCommitter = committer) -> None:
+        self._committer = committer
+        self._arrived: SimpleQueue[Ticket | None] = SimpleQueue()
+        self._ready: SimpleQueue[Ticket | None] = SimpleQueue()
+        self._threads: list[Thread] = []
+        self._lock = Lock()
+
+    async def submit(self, read: Read, body: bytes) -> Outcome | None:
+        """What became of the request's command, durably; None if the request is one for the general way, and
+        nothing was done. Raises what the store raises."""
+        if not self._threads:
+            self._start()
+        loop = asyncio.get_running_loop()
+        ticket = Ticket(read, body, loop, loop.create_future())
+        self._arrived.put(ticket)
+        result = await ticket.answer
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def close(self) -> None:
+        """End the threads, for tests."""
+        self._arrived.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _start(self) -> None:
+        with self._lock:
+            if not self._threads:
+                steps = (self._prepare, self._commit)
+                self._threads = [Thread(target=step, daemon=True, name="direct") for step in steps]
+                for thread in self._threads:
+                    thread.start()
+
+    def _prepare(self) -> None:
+        """The thread that reads and verifies."""
+        for tickets in batches(self._arrived):
+            close_old_connections()
+            for ticket in tickets:
+                ticket.command = command_of(ticket)
+                if ticket.command is not None:
+                    self._ready.put(ticket)
+            tell([ticket for ticket in tickets if ticket.command is None])
+        self._ready.put(None)
+        connections.close_all()
+
+    def _commit(self) -> None:
+        """The thread that writes."""
+        for tickets in batches(self._ready):
+            close_old_connections()
+            commands = [ticket.command for ticket in tickets if ticket.command is not None]
+            results = self._committer.submit_all(commands)
+            for ticket, result in zip(tickets, results, strict=True):
+                ticket.result = result
+            tell(tickets)
+        connections.close_all()
+
+
+def batches(queue: SimpleQueue[Ticket | None]) -> Any:
+    """What there is in the queue, again and again until None is."""
+    while True:
+        found = queue.get()
+        tickets: list[Ticket] = []
+        try:
+            while found is not None and len(tickets) < LARGEST_BATCH - 1:
+                tickets.append(found)
+                found = queue.get_nowait()
+        except Empty:
+            yield tickets
+            continue
+        if found is not None:
+            tickets.append(found)
+        if tickets:
+            yield tickets
+        if found is None:
+            return
+
+
+def command_of(ticket: Ticket) -> Command | None:
+    """The command in a request; None if it is one for the general way."""
+    try:
+        return ticket.read(orjson.loads(ticket.body))
+    except IRREGULAR:
+        return None
+    except Exception as error:  # nothing was done yet, so the general way may try
+        logger.warning("a request is read again: %s: %s", type(error).__name__, error)
+        return None
+
+
+def tell(tickets: Sequence[Ticket]) -> None:
+    """Let the event loop go on with requests."""
+    if tickets:
+        tickets[0].loop.call_soon_threadsafe(_go_on, tickets)
+
+
+def _go_on(tickets: Sequence[Ticket]) -> None:
+    for ticket in tickets:
+        if not ticket.answer.done():
+            ticket.answer.set_result(ticket.result)
