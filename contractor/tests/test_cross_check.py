@@ -14,9 +14,9 @@ from contractor.models import Accumulator
 from contractor.tests import proxy
 from contractor.tests.challenger import Player
 from contractor.tests.conftest import BLOCKS_PER_EON, Hub, signer
+from contractor.tests.court import OPEN_ERA, check_won
+from contractor.tests.court import settle as settle_disputes
 from contractor.tests.proxy import Proxy
-from contractor.tests.test_disputes import OPEN_ERA, check_won
-from contractor.tests.test_disputes import settle as settle_disputes
 from contractor.tests.test_sender import State, checkpoint
 from contractor.tests.test_withdrawals import beat, deposited, request, settle
 from ledger.models import Challenge, Deposit, RootCommitment, WithdrawalRequest

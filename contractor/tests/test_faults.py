@@ -16,8 +16,8 @@ from contractor.models import EthereumTransaction
 from contractor.tests import proxy
 from contractor.tests.challenger import Player
 from contractor.tests.conftest import Hub, signer
+from contractor.tests.court import OPEN_ERA, check_won
 from contractor.tests.proxy import Fault, Proxy
-from contractor.tests.test_disputes import OPEN_ERA, check_won
 from contractor.tests.test_withdrawals import X, request
 from ledger.models import (
     Challenge,

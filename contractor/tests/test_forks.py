@@ -16,9 +16,9 @@ from contractor.models import EthereumTransaction
 from contractor.tests import proxy
 from contractor.tests.challenger import Player
 from contractor.tests.conftest import Hub, signer
+from contractor.tests.court import EPOCH, OPEN_ERA, check_won, live
+from contractor.tests.court import settle as settle_disputes
 from contractor.tests.proxy import Proxy
-from contractor.tests.test_disputes import EPOCH, OPEN_ERA, check_won, live
-from contractor.tests.test_disputes import settle as settle_disputes
 from contractor.tests.test_sender import checkpoint
 from contractor.tests.test_withdrawals import X, deposited, request, settle
 from ledger import store

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.utils import timezone
 
 from auditor import recovery
-from contractor import checkpoints, disputes, follower, sender
+from contractor import checkpoints, disputes, follower
 from contractor.chain import chain
 from contractor.models import EthereumTransaction
 from contractor.tests.challenger import Player
-from contractor.tests.conftest import BLOCKS_PER_EON, ROOT, DevelopmentNode, Hub, signer
+from contractor.tests.conftest import ROOT, DevelopmentNode, Hub, signer
+from contractor.tests.court import OPEN_ERA, settle
 from ledger import store
 from ledger.engine import Refusal
 from ledger.models import Challenge, Token, Wallet
@@ -30,22 +30,7 @@ from nocust import recover
 from nocust.addresses import to_checksum
 from nocust.signatures import Signer
 
-EPOCH = BLOCKS_PER_EON // 4
-OPEN_ERA = EPOCH + 1
 DEPOSIT = 100
-
-
-def beat(hub: Hub) -> None:
-    EthereumTransaction.objects.update(retry_at=timezone.now())
-    hub.beat()
-    disputes.step()
-    sender.step()
-
-
-def settle(hub: Hub, blocks: int = 6) -> None:
-    for _ in range(blocks):
-        hub.node.mine()
-        beat(hub)
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from contractor.models import EthereumTransaction, EthereumTransactionAttempt
 from contractor.reorganisation import APPLIED, UNDONE
 from contractor.tests.challenger import Player
 from contractor.tests.conftest import Hub, signer
-from contractor.tests.test_disputes import OPEN_ERA, check_won, live
-from contractor.tests.test_disputes import settle as settle_disputes
+from contractor.tests.court import OPEN_ERA, check_won, live
+from contractor.tests.court import settle as settle_disputes
 from contractor.tests.test_sender import State, checkpoint
 from contractor.tests.test_withdrawals import X, beat, deposited, request, settle
 from ledger import models as ledger_models

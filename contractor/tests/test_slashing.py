@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from contractor import checkpoints, disputes, follower, sender, slashing
+from contractor import checkpoints, disputes, follower, slashing
 from contractor.builders import ImpossibleError, NotYetError, SupersededError, build
 from contractor.chain import chain
 from contractor.models import EthereumTransaction
 from contractor.tests.challenger import Player, chains
 from contractor.tests.conftest import BLOCKS_PER_EON, Hub, signer
+from contractor.tests.court import OPEN_ERA, beat, settle
 from ledger.models import (
     Challenge,
     ExclusiveBalanceAllotment,
@@ -23,22 +24,7 @@ from ledger.models import (
 from nocust.encoding import ZERO_HASH
 
 FEE = 100_100 * 5 * 10**9
-OPEN_ERA = BLOCKS_PER_EON // 4 + 1
 State = EthereumTransaction.State
-
-
-def beat(hub: Hub) -> None:
-    EthereumTransaction.objects.update(retry_at=timezone.now())
-    hub.beat()
-    disputes.step()
-    slashing.slash_overdrawn()
-    sender.step()
-
-
-def settle(hub: Hub, blocks: int = 5) -> None:
-    for _ in range(blocks):
-        hub.node.mine()
-        beat(hub)
 
 
 def request(player: Player, amount: int) -> None:

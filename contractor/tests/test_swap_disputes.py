@@ -10,8 +10,8 @@ from django.db import connection
 
 from contractor.models import EthereumTransaction
 from contractor.tests.conftest import Hub
+from contractor.tests.court import OPEN_ERA, live, settle
 from contractor.tests.exchange import FUNDS, POOL, UNIT, Dealer, market
-from contractor.tests.test_disputes import OPEN_ERA, live, settle
 from ledger.models import Challenge, Token, TokenPair, Transfer
 from ledger.tests.checks import check_checkpoint, check_ledger
 from nocust.addresses import to_checksum

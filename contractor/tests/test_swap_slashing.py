@@ -8,8 +8,9 @@ import pytest
 
 from contractor import slashing
 from contractor.tests.conftest import BLOCKS_PER_EON, Hub
+from contractor.tests.court import OPEN_ERA, beat, settle
 from contractor.tests.exchange import FUNDS, POOL, UNIT, Dealer, done, market
-from contractor.tests.test_slashing import OPEN_ERA, beat, request, settle, slashes
+from contractor.tests.test_slashing import request, slashes
 from ledger.models import Token, Transfer, WithdrawalRequest
 from ledger.tests.checks import check_checkpoint, check_ledger
 

@@ -11,7 +11,7 @@ from contractor import alarms, follower
 from contractor.alarms import settle
 from contractor.models import Alarm
 from contractor.tests.conftest import Hub
-from contractor.tests.test_disputes import OPEN_ERA, beat, players
+from contractor.tests.court import OPEN_ERA, beat, players
 from heartbeat import checks, delivery, pool
 from heartbeat.tests.consumer import Consumer, listening
 from ledger.models import ChainStatus

@@ -9,6 +9,8 @@ from web3 import HTTPProvider, Web3
 
 from contracts import build
 from contracts.deploy import deploy_development
+from contracts.gas_lab import Lab
+from contracts.gas_scenarios import founding, settling
 from contracts.tests.bound import Bound
 from contracts.tests.game import Game
 from contracts.tests.people import ALICE, BOB, CAROL, OPERATOR
@@ -69,3 +71,15 @@ def ready(funded: Game) -> Game:
     """Early in eon 3: Alice's 100, Bob's 50 and Carol's 10 finney can be withdrawn by proof."""
     funded.pass_eons(3)
     return funded
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """A chain in eon `PAST`, without that eon's checkpoint."""
+    made = Lab()
+    try:
+        founding(made)
+        settling(made)
+        yield made
+    finally:
+        made.close()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 
 from contracts.gas_lab import EPOCH, PLAIN, Lab
-from contracts.gas_scenarios import CHALLENGE_VALUE, NOW, PAST, founding, settling
+from contracts.gas_scenarios import CHALLENGE_VALUE, NOW, PAST
 from contracts.synthetic import COIN, Entry, Place, plain_path, trail
 from contracts.tests.bound import Refused
 from contracts.tests.people import ALICE, MALLORY, OPERATOR, Person
@@ -17,18 +16,6 @@ from nocust.leaves import swap_leaf
 from nocust.messages import balance_marker_hash, withdrawal_authorization_hash
 
 SLASH = "slashWithdrawalWithProofOfMinimumAvailableBalance"
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    """A chain in eon `PAST`, without that eon's checkpoint."""
-    made = Lab()
-    try:
-        founding(made)
-        settling(made)
-        yield made
-    finally:
-        made.close()
 
 
 def request(lab: Lab, person: Person, token: str, amount: int) -> None:

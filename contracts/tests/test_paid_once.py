@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from contracts.gas_lab import EXTENDED_EPOCH, PLAIN, Lab
-from contracts.gas_scenarios import FEE, NOW, PAST, founding, settling
+from contracts.gas_scenarios import FEE, NOW, PAST
 from contracts.synthetic import COIN, Entry, Place
 from contracts.tests.people import ALICE, DAVE
 from nocust.encoding import ZERO_HASH
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    """A chain in eon `PAST`, without that eon's checkpoint."""
-    made = Lab()
-    try:
-        founding(made)
-        settling(made)
-        yield made
-    finally:
-        made.close()
 
 
 def request(lab: Lab, place: Place, amount: int) -> None:
