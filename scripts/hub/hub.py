@@ -18,7 +18,7 @@ from scripts.hub.config import (
     children_environment,
 )
 from scripts.hub.errors import HubError
-from scripts.hub.instance import ProcessRecord, Record
+from scripts.hub.instance import Record
 from scripts.hub.programs import SCRIPTS, programs
 from scripts.hub.progress import Progress
 from scripts.hub.supervisor import Supervisor
@@ -48,15 +48,7 @@ class Hub:
         return children_environment(self.config, self.database_url, self.redis_url, self.node_url)
 
     def _tell(self) -> None:
-        self._record.processes = {
-            name: ProcessRecord(
-                slot.child.pid if slot.child else 0,
-                slot.child.began if slot.child else 0,
-                slot.state,
-                slot.restarts,
-            )
-            for name, slot in self.supervisor.slots.items()
-        }
+        self._record.processes = self.supervisor.records()
         instance.write(self.config.folder, self._record)
 
     def start(self) -> None:

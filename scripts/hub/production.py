@@ -17,7 +17,7 @@ from scripts.hub.child import Program
 from scripts.hub.config import ROOT
 from scripts.hub.environment import Production
 from scripts.hub.errors import HubError, StopRequested
-from scripts.hub.instance import ProcessRecord, Record
+from scripts.hub.instance import Record
 from scripts.hub.listening import Listener, open_listener
 from scripts.hub.programs import SCRIPTS
 from scripts.hub.progress import Progress
@@ -66,15 +66,7 @@ class ProductionHub:
         self._listener: Listener | None = None
 
     def _tell(self) -> None:
-        self._record.processes = {
-            name: ProcessRecord(
-                slot.child.pid if slot.child else 0,
-                slot.child.began if slot.child else 0,
-                slot.state,
-                slot.restarts,
-            )
-            for name, slot in self.supervisor.slots.items()
-        }
+        self._record.processes = self.supervisor.records()
         instance.write(self.production.folder, self._record)
 
     def start(self) -> None:

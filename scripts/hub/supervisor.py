@@ -15,6 +15,7 @@ from pathlib import Path
 
 from scripts.hub.child import Child, Program, describe_end, last_lines, set_aside, spawn
 from scripts.hub.errors import HubError, StopRequested
+from scripts.hub.instance import ProcessRecord
 
 POLL = 0.1  # seconds between two looks at the children
 DELAYS = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds before the first, second, ... restart
@@ -35,6 +36,11 @@ class Slot:
     @property
     def state(self) -> str:
         return "running" if self.child is not None else "starting again"
+
+    @property
+    def record(self) -> ProcessRecord:
+        pid, began = (self.child.pid, self.child.began) if self.child else (0, 0)
+        return ProcessRecord(pid, began, self.state, self.restarts)
 
 
 class Supervisor:
@@ -63,6 +69,10 @@ class Supervisor:
     def log(self, name: str) -> Path:
         """Where the program's output goes."""
         return self.logs / f"{name}.log"
+
+    def records(self) -> dict[str, ProcessRecord]:
+        """The programs as others may see them."""
+        return {name: slot.record for name, slot in self.slots.items()}
 
     def start(self, program: Program, seconds: float = 0.0) -> Child:
         """Start a program; with `seconds`, wait that long for it to be ready.
