@@ -6,10 +6,22 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ledger.engine import Account, Key, Owner
 from ledger.fields import split_hashes
-from ledger.sql import fetch, join, write
+from ledger.sql import copy, fetch, join, write_arrays
 from nocust.merkle import Peaks
 
 AVAILABLE = "(a.opening + a.deposited + a.gained + a.received + a.swapped - a.spent - a.withdrawn)"
+
+COLUMNS = (
+    "wallet_id, eon_number, opening, deposited, withdrawn, spent, gained, received, swapped, passive_marker,"
+    " set_size, set_peaks, tail, active_state_id"
+)
+TYPES = f"bigint bigint {8 * 'numeric '} bigint bytea bytea bigint"
+_VALUES = COLUMNS.removeprefix("wallet_id, eon_number, ").split(", ")
+UPDATE = (
+    f"UPDATE ledger_account a SET {', '.join(f'{name} = n.{name}' for name in _VALUES)}"  # noqa: S608
+    f" FROM unnest(ROWS) n ({COLUMNS}) WHERE a.wallet_id = n.wallet_id AND a.eon_number = n.eon_number"
+    " RETURNING a.wallet_id, a.eon_number"
+)
 
 
 def lock_wallets(wallets: Sequence[int]) -> None:
@@ -26,8 +38,7 @@ def load_accounts(owners: Mapping[int, Owner], eons: Iterable[int]) -> dict[Key,
     wallets = sorted(owners)
     read = sorted({eon for known in wanted for eon in (known, known + 1)})
     rows = fetch(
-        "SELECT wallet_id, eon_number, opening, deposited, withdrawn, spent, gained, received, swapped,"
-        " passive_marker, set_size, set_peaks, tail, active_state_id FROM ledger_account"
+        f"SELECT {COLUMNS} FROM ledger_account"  # noqa: S608
         " WHERE eon_number = ANY(%s) AND wallet_id = ANY(%s)",
         [read, wallets],
     )
@@ -92,14 +103,8 @@ def save_accounts(changed: Mapping[Key, Account], newest_state: Mapping[Key, int
                 newest_state.get(key, account.active_state),
             )
         )
-    write(
-        "INSERT INTO ledger_account (wallet_id, eon_number, opening, deposited, withdrawn, spent, gained, received,"
-        " swapped, passive_marker, set_size, set_peaks, tail, active_state_id) VALUES %s"
-        " ON CONFLICT (eon_number, wallet_id) DO UPDATE SET opening = EXCLUDED.opening,"
-        " deposited = EXCLUDED.deposited, withdrawn = EXCLUDED.withdrawn, spent = EXCLUDED.spent,"
-        " gained = EXCLUDED.gained, received = EXCLUDED.received, swapped = EXCLUDED.swapped,"
-        " passive_marker = EXCLUDED.passive_marker,"
-        " set_size = EXCLUDED.set_size, set_peaks = EXCLUDED.set_peaks, tail = EXCLUDED.tail,"
-        " active_state_id = EXCLUDED.active_state_id",
-        rows,
-    )
+    # Most accounts exist, and an INSERT that turns into an UPDATE has the triggers run twice.
+    updated = write_arrays(UPDATE, TYPES, rows)
+    if len(updated) < len(rows):
+        known = set(updated)
+        copy("ledger_account", COLUMNS, [row for row in rows if row[:2] not in known])

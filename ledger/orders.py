@@ -24,7 +24,7 @@ from ledger.engine import (
     SignedState,
 )
 from ledger.models import Event
-from ledger.sql import Row, execute, fetch, join, next_ids, write
+from ledger.sql import Row, copy, execute, fetch, join, next_ids, write_arrays
 from operator_api.keys import OperatorKey
 
 PRIOR = (
@@ -138,9 +138,16 @@ class StoredOrder:
     operator_signatures: Mapping[str, bytes] = field(default_factory=dict)
 
 
-STATE_INSERT = (
-    "INSERT INTO ledger_activestate (id, wallet_id, eon_number, updated_spendings, updated_gains, tx_set_hash,"
-    " tx_set_index, tx_set_proof, wallet_signature, operator_signature, time) VALUES %s"
+STATE_COLUMNS = (
+    "id, wallet_id, eon_number, updated_spendings, updated_gains, tx_set_hash, tx_set_index, tx_set_proof,"
+    " wallet_signature, operator_signature, time"
+)
+ORDER_COLUMNS = (
+    "id, tx_id, wallet_id, recipient_id, eon_number, amount, amount_swapped, nonce, sell_order,"
+    " sender_active_state_id, recipient_active_state_id, recipient_fulfillment_active_state_id, time,"
+    " sender_starting_balance, recipient_starting_balance, appended, verified, debit_marker_signature,"
+    " credit_marker_signature, passive, swap, processed, complete, cancelled, voided, prior_out, prior_in,"
+    " matched_out, matched_in"
 )
 
 
@@ -202,7 +209,7 @@ class Writer:
         self.rows.append(
             (
                 row,
-                str(order.tx_id),
+                order.tx_id,
                 order.debit.wallet,
                 order.credit.wallet,
                 eon.debit.eon,
@@ -220,6 +227,7 @@ class Writer:
                 True if first else None,
                 eon.debit_marker_signature,
                 eon.credit_marker_signature,
+                *(False, True, False, False, False, False, 0, 0, 0, 0),
             )
         )
         if first:
@@ -318,22 +326,13 @@ class Writer:
 
     def write_states(self) -> None:
         """States have to be there before rows refer to them."""
-        write(STATE_INSERT, self.states)
+        copy("ledger_activestate", STATE_COLUMNS, self.states)
         self.states = []
 
     def write(self) -> None:
         """Everything collected but what belongs to the accounts and the outbox."""
         self.write_states()
-        write(
-            "INSERT INTO ledger_transfer (id, tx_id, wallet_id, recipient_id, eon_number, amount, amount_swapped,"
-            " nonce, sell_order, sender_active_state_id, recipient_active_state_id,"
-            " recipient_fulfillment_active_state_id, time, sender_starting_balance, recipient_starting_balance,"
-            " appended, verified, debit_marker_signature, credit_marker_signature, passive, swap,"
-            " processed, complete, cancelled, voided, prior_out, prior_in, matched_out, matched_in) VALUES %s",
-            self.rows,
-            "(%s, %s::uuid, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, false, true,"
-            " false, false, false, false, 0, 0, 0, 0)",
-        )
+        copy("ledger_transfer", ORDER_COLUMNS, self.rows)
         promise_nothing(self.in_force)
         self._write_fills()
         if self.completed:
@@ -347,30 +346,28 @@ class Writer:
     def _write_fills(self) -> None:
         if not self.fills:
             return
-        write(
+        write_arrays(
             "UPDATE ledger_transfer t SET matched_out = n.matched_out, matched_in = n.matched_in,"
-            " complete = n.complete FROM (VALUES %s) n (id, matched_out, matched_in, complete) WHERE t.id = n.id",
+            " complete = n.complete FROM unnest(ROWS) n (id, matched_out, matched_in, complete) WHERE t.id = n.id",
+            "bigint numeric numeric boolean",
             [
                 (row, order.matched_out, order.matched_in, order.complete)
                 for row, order in self.matched.items()
             ],
         )
         if self.fulfilled:
-            write(
-                "UPDATE ledger_activestate s SET operator_signature = n.signature"
-                " FROM (VALUES %s) n (id, signature) JOIN ledger_transfer t ON t.id = n.id"
-                " WHERE s.id = t.recipient_fulfillment_active_state_id",
-                [(row, signature) for row, (_, signature) in self.fulfilled.items()],
-            )
             states: dict[int, int] = dict(
-                fetch(
-                    "SELECT id, recipient_fulfillment_active_state_id FROM ledger_transfer WHERE id = ANY(%s)",
-                    [list(self.fulfilled)],
+                write_arrays(
+                    "UPDATE ledger_activestate s SET operator_signature = n.signature"
+                    " FROM unnest(ROWS) n (id, signature) JOIN ledger_transfer t ON t.id = n.id"
+                    " WHERE s.id = t.recipient_fulfillment_active_state_id RETURNING t.id, s.id",
+                    "bigint bytea",
+                    [(row, signature) for row, (_, signature) in self.fulfilled.items()],
                 )
             )
             self.newest_state |= {key: states[row] for row, (key, _) in self.fulfilled.items()}
-        write(
-            "INSERT INTO ledger_matching (taker_id, maker_id, taker_token_id, maker_token_id, taker_gave,"
-            " maker_gave, eon_number, time) VALUES %s",
+        copy(
+            "ledger_matching",
+            "taker_id, maker_id, taker_token_id, maker_token_id, taker_gave, maker_gave, eon_number, time",
             self.fills,
         )

@@ -38,8 +38,8 @@ from ledger.engine import (
 )
 from ledger.models import ChainStatus, Outbox
 from ledger.models import Event as Told
-from ledger.orders import STATE_INSERT, StoredOrder, Writer, load_orders, ordered_wallets
-from ledger.sql import Row, fetch, join, next_ids, write
+from ledger.orders import STATE_COLUMNS, StoredOrder, Writer, load_orders, ordered_wallets
+from ledger.sql import Row, array, copy, fetch, join, next_ids, write_arrays
 from operator_api.error_codes import ErrorCode
 from operator_api.keys import OperatorKey, operator_key
 from operator_api.locks import ReadWriteLock
@@ -204,14 +204,16 @@ def _spending_facts(facts: Facts, commands: Sequence[Transfer | PlaceOrder]) -> 
     so the later ones count, too."""
     senders = list({command.owners[0].wallet for command in commands})
     wallets = list({owner.wallet for command in commands for owner in command.owners})
-    nonces = list({command.nonce for command in commands})
-    last = facts.eon + max(
-        len(command.debit_signatures) if isinstance(command, PlaceOrder) else 1 for command in commands
-    )
+    nonces = {
+        (command.owners[0].wallet, facts.eon + offset, command.nonce)
+        for command in commands
+        for offset in range(len(command.debit_signatures) if isinstance(command, PlaceOrder) else 1)
+    }
     used = fetch(
         "SELECT wallet_id, eon_number, nonce FROM ledger_transfer"
-        " WHERE wallet_id = ANY(%s) AND eon_number >= %s AND eon_number < %s AND nonce = ANY(%s::numeric[])",
-        [senders, facts.eon, last, nonces],
+        " JOIN unnest(%s::bigint[], %s::bigint[], %s::numeric[]) n (wallet_id, eon_number, nonce)"
+        " USING (wallet_id, eon_number, nonce)",
+        [array(column) for column in zip(*nonces, strict=True)],
     )
     reserved = fetch(
         "SELECT wallet_id, sum(amount) FROM ledger_delegatedwithdrawal"
@@ -240,10 +242,7 @@ def _write(events: Sequence[Event | Refusal], changed: dict[Key, engine.Account]
             stored[id(event)] = writer.add(event)
     writer.write()
     save_accounts(changed, writer.newest_state)
-    write(
-        "INSERT INTO ledger_outbox (event, object_id, created) VALUES %s",
-        [(told.value, row, now) for told, row in writer.told],
-    )
+    copy("ledger_outbox", "event, object_id, created", [(told.value, row, now) for told, row in writer.told])
     notify_outbox(orders=bool(placed))
     outcomes: list[Outcome] = []
     for event in events:
@@ -267,15 +266,15 @@ def _write_transfers(transfers: Sequence[Transferred], writer: Writer, stored: d
         rows.append(_transfer_row(state_id, result))
         writer.newest_state[event.sender.wallet, event.eon] = state_id
         writer.told.append((Told.TRANSFER_CONFIRMATION, transfer_id))
-    write(STATE_INSERT, states)
-    write(
-        "INSERT INTO ledger_transfer (id, tx_id, wallet_id, recipient_id, eon_number, amount, nonce, position,"
-        " sender_active_state_id, time, passive, swap, processed, complete, cancelled, voided, appended,"
-        " sell_order) VALUES %s",
-        rows,
-        "(%s, %s::uuid, %s, %s, %s, %s, %s, %s, %s, %s, true, false, true, true, false, false, true, true)",
-    )
+    copy("ledger_activestate", STATE_COLUMNS, states)
+    copy("ledger_transfer", TRANSFER_COLUMNS, rows)
     _write_markers(transfers)
+
+
+TRANSFER_COLUMNS = (
+    "id, tx_id, wallet_id, recipient_id, eon_number, amount, nonce, position, sender_active_state_id, time,"
+    " passive, swap, processed, complete, cancelled, voided, appended, sell_order"
+)
 
 
 def _state_row(state_id: int, stored: StoredTransfer) -> Row:
@@ -299,7 +298,7 @@ def _transfer_row(state_id: int, stored: StoredTransfer) -> Row:
     event = stored.event
     return (
         stored.id,
-        str(stored.tx_id),
+        stored.tx_id,
         event.sender.wallet,
         event.recipient.wallet,
         event.eon,
@@ -308,6 +307,7 @@ def _transfer_row(state_id: int, stored: StoredTransfer) -> Row:
         event.position,
         state_id,
         stored.time,
+        *(True, False, True, True, False, False, True, True),
     )
 
 
@@ -318,10 +318,11 @@ def _write_markers(transfers: Sequence[Transferred]) -> None:
         known = smallest.get((event.sender.wallet, event.eon))
         if known is None or event.marker < known.marker:
             smallest[event.sender.wallet, event.eon] = event
-    write(
-        "INSERT INTO ledger_minimumavailablebalance AS old (wallet_id, eon_number, amount, signature) VALUES %s"
-        " ON CONFLICT (wallet_id, eon_number) DO UPDATE SET amount = EXCLUDED.amount,"
+    write_arrays(
+        "INSERT INTO ledger_minimumavailablebalance AS old (wallet_id, eon_number, amount, signature)"
+        " SELECT * FROM unnest(ROWS) ON CONFLICT (wallet_id, eon_number) DO UPDATE SET amount = EXCLUDED.amount,"
         " signature = EXCLUDED.signature WHERE EXCLUDED.amount < old.amount",
+        "bigint bigint numeric bytea",
         [(wallet, eon, e.marker, e.marker_signature) for (wallet, eon), e in sorted(smallest.items())],
     )
 

@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -77,6 +78,7 @@ def killed_at(step: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CursorWrapper, "execute", before(CursorWrapper.execute))
         patch.setattr("ledger.sql.execute_values", before(execute_values))
+        patch.setattr("ledger.sql.BytesIO", before(BytesIO))  # what a COPY sends
         patch.setattr(wrapper, "_commit", commit)
         yield
 

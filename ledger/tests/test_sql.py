@@ -1,0 +1,51 @@
+"""Values come back from PostgreSQL as they went in."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from ledger.sql import copy, execute, fetch, write_arrays
+
+pytestmark = pytest.mark.django_db
+LARGEST = 2**256 - 1
+
+
+def test_copied_rows_are_those_that_were_given() -> None:
+    execute("CREATE TEMPORARY TABLE thing (n numeric, b bytea, t text, u uuid, m timestamptz, f boolean)")
+    moment = datetime(2026, 11, 21, 12, 0, 0, 123456, UTC)
+    name = UUID(int=7)
+    rows: list[tuple[Any, ...]] = [
+        (0, b"", "", name, moment, True),
+        (
+            LARGEST,
+            bytes(range(256)),
+            'tab\t, line\n\r, back\\slash, \\N, "quoted", grün',
+            name,
+            moment,
+            False,
+        ),
+        (None, None, None, None, None, None),
+    ]
+    copy("thing", "n, b, t, u, m, f", rows)
+    copy("thing", "n", [])
+    found = fetch("SELECT n, b, t, u, m, f FROM thing ORDER BY n NULLS LAST")
+    assert [
+        (n, b if b is None else bytes(b), t, u and UUID(str(u)), m, f) for n, b, t, u, m, f in found
+    ] == rows
+
+
+def test_arrays_hold_what_was_given() -> None:
+    rows = [(1, LARGEST, b""), (2, None, bytes(range(256))), (3, -1, None)]
+    found = write_arrays("SELECT * FROM unnest(ROWS)", "bigint numeric bytea", rows)
+    assert [(key, n, b if b is None else bytes(b)) for key, n, b in found] == rows
+    assert write_arrays("SELECT * FROM unnest(ROWS)", "bigint", []) == []
+
+
+def test_a_value_that_no_column_takes_is_not_written_as_its_name() -> None:
+    execute("CREATE TEMPORARY TABLE thing (b bytea)")
+    with pytest.raises(TypeError, match="memoryview"):
+        copy("thing", "b", [(memoryview(b"abc"),)])
