@@ -7,19 +7,27 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from scripts.hub.stack import Stack
+from scripts.hub.stack import Stack
 
 ROOT = Path(__file__).resolve().parent.parent
 DRIVERS = ROOT / "tests" / "client"
 MODULES = ROOT / ".hub" / "npm" / "node_modules"
 TIME_LIMIT = 900  # seconds
 LAST_LINES = 40
+BLOCK_TIME = 1  # seconds
+BLOCKS_PER_EON = 120  # long enough for the slowest machine to finish a step sequence inside one eon
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    """The whole hub with its services on free ports, which both drivers use."""
+    with Stack(block_time=BLOCK_TIME, blocks_per_eon=BLOCKS_PER_EON) as running:
+        yield running
 
 
 def driver_config(stack: Stack) -> dict[str, object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from ledger.models import ChainStatus, Token, Wallet
 from nocust.addresses import to_checksum
 from nocust.signatures import Signer
 from operator_api.management.commands import prepare_hub
+from scripts.hub.ports import free_ports
 from tos.services import digest, latest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,9 +103,7 @@ class DevelopmentNode:
 def _anvil() -> Iterator[DevelopmentNode]:
     if not ANVIL.exists():
         pytest.skip("the development node is not installed; ./run.sh installs it")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     command = [
         str(ANVIL),
         "--port",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import socket
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 from contracts.build import npm_dir
+from scripts.hub.ports import free_ports
 
 MNEMONIC = "myth like bonus scare over problem client lizard pioneer submit female collect"
 BINARY = Path("node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil")
@@ -30,9 +30,7 @@ class Node:
     """An automining node on a free port, ended by `close`."""
 
     def __init__(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        (self.port,) = free_ports(1)
         binary = npm_dir() / BINARY
         command = ["setpriv", "--pdeathsig", "TERM"]  # a killed test run leaves no node behind
         command += [str(binary), "--host", "127.0.0.1", "--port", str(self.port), *FLAGS]

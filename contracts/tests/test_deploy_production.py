@@ -24,6 +24,7 @@ from contracts.tests import rpc
 from contracts.tests.bound import Bound
 from contracts.tests.people import ALICE, BOB, OPERATOR, vectors
 from contracts.tests.rpc import Node
+from scripts.hub.ports import free_ports
 
 SCRIPT = Path(__file__).parents[2] / "deploy_contract.sh"
 KEYS = [entry["private_key"] for entry in vectors()["meta"]["accounts"]]
@@ -206,9 +207,7 @@ def test_refuses_while_transactions_wait(node: Node) -> None:
 
 
 def test_refuses_a_dead_node_and_a_server_that_is_none(node: Node) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     url = f"http://name:secret@127.0.0.1:{port}/apikey"
     said = refused(settings(url))
     assert "No node answers" in said

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import tempfile
 import time
@@ -10,6 +9,7 @@ from types import TracebackType
 
 import redis
 
+from scripts.hub.ports import free_ports
 from scripts.hub.redis import binary
 
 
@@ -17,9 +17,7 @@ class RedisServer:
     """Runs while it is entered; nothing is kept on disk."""
 
     def __init__(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        (self.port,) = free_ports(1)
         self.url = f"redis://127.0.0.1:{self.port}"
         self._folder = tempfile.TemporaryDirectory()
         self._process: subprocess.Popen[bytes] | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import random
 import socket
+from collections import deque
 from collections.abc import Iterable
 
 from scripts.hub import proc
@@ -13,6 +14,9 @@ from scripts.hub.errors import HubError
 
 # Below the range from which Linux takes the local ports of outgoing connections.
 TEST_PORTS = range(20_000, 32_000)
+
+_chosen: deque[socket.socket] = deque()
+KEPT = 64  # ports chosen after one by the same process, by when that one is in use
 
 
 def _bind_error(family: socket.AddressFamily, address: str, port: int) -> int:
@@ -71,12 +75,30 @@ def occupied(port: int, purpose: str, variable: str) -> str:
 
 
 def free_ports(count: int, avoid: Iterable[int] = ()) -> list[int]:
-    """Different ports on which nothing listens now. Raises HubError if there are none."""
+    """Different ports on which nothing listens now, and which no other process has just chosen.
+
+    Raises HubError if there are none.
+    """
     avoided = set(avoid)
     chosen: list[int] = []
     for port in random.SystemRandom().sample(TEST_PORTS, len(TEST_PORTS)):
         if len(chosen) == count:
             return chosen
-        if port not in avoided and is_free(port):
+        if port not in avoided and is_free(port) and _claim(port):
             chosen.append(port)
     raise HubError(f"No {count} free ports between {TEST_PORTS.start} and {TEST_PORTS.stop}.")
+
+
+def _claim(port: int) -> bool:
+    """Keep the port from other processes, unless one has claimed it: by an abstract Unix socket, a name that ends
+    with its process and is known in the same network namespace as the port."""
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind(f"\0nocust-hub-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    _chosen.append(claim)
+    while len(_chosen) > KEPT:
+        _chosen.popleft().close()
+    return True

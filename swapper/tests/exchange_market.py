@@ -21,6 +21,11 @@ from swapper.exchange import Exchange
 LQD = bytes.fromhex("e982e462b094850f12af94d21d470e21be9d0e9c")
 ENDED = Event()
 ENDED.set()
+MARKETS_HELD = (
+    "FROM pg_locks WHERE locktype = 'advisory' AND classid = 5"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+"""The locks of markets by their owners; other tests on the same server have theirs."""
 
 Resting = tuple[int, int, int, int, bool, int, int]
 

@@ -226,7 +226,7 @@ def test_later_rows_are_locked_in_one_order(market: MarketPlay) -> None:
     """A batch that ends orders waits for the lowest row before it holds a higher one, whatever it does first."""
     low, high = (market.order(100, 200, sells=1, eons=2) for _ in range(2))
     lock = "SELECT 1 FROM ledger_transfer WHERE tx_id = %s AND eon_number = 2 FOR NO KEY UPDATE"
-    waits = "SELECT 1 FROM pg_locks WHERE NOT granted"
+    waits = "SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
     with transaction.atomic():
         fetch(lock, [str(low.tx_id)])
         batch = Running(lambda: store.execute([high.freeze(), low.freeze()]))

