@@ -18,6 +18,7 @@ HOLDERS = {"environ", "merged"}
 """What variables of the environment are kept in; settings have a reader of their own."""
 READERS = {"_integer", "_seconds", "_number", "_text", "getenv"}
 OF_THE_SYSTEM = {"DJANGO_SETTINGS_MODULE", "REQUEST_METHOD", "CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING"}
+OF_THE_SYSTEM |= {"PYTEST_XDIST_WORKER"}
 IN_SHELL = re.compile(r"\$\{((?:HUB|BENCHMARK)_[A-Z_]+)[:}]")
 
 

@@ -206,6 +206,7 @@ STORIES: dict[str, Story] = {
 
 
 @pytest.mark.timeout(1200)
+@pytest.mark.slow
 def test_every_challenge_is_won(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
     scene = Scene(hub, STORIES)
     for eon in (4, 5, 6, 7):

@@ -31,6 +31,7 @@ def chain() -> Iterator[Chain]:
     made.close()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(SECONDS + 300)
 def test_random_games_keep_the_rules(chain: Chain) -> None:
     counts = series(chain, itertools.count(FIRST), SECONDS)

@@ -30,7 +30,8 @@ USAGE = """usage: ./run.sh [COMMAND]
   help             this text
 
 Settings come from the environment: HUB_PORT, HUB_NODE_PORT, HUB_DATABASE_PORT, HUB_REDIS_PORT, HUB_BLOCK_TIME,
-HUB_BLOCKS_PER_EON, and DATABASE_URL, REDIS_URL, HUB_ETHEREUM_NODE_URL to use servers of your own."""
+HUB_BLOCKS_PER_EON, and DATABASE_URL, REDIS_URL, HUB_ETHEREUM_NODE_URL to use servers of your own.
+HUB_TEST_WORKERS is how many processes share the tests: 2 of all tests, with arguments none but pytest's own."""
 
 
 def dev(config: Config, _arguments: list[str]) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -14,8 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from scripts.hub import instance, ports, postgres, proc, redis
-from scripts.hub.config import HUB_FOLDER, PORT_VARIABLES, ROOT, Config, base_environment
+from scripts.hub.config import HUB_FOLDER, PORT_VARIABLES, Config, base_environment
 from scripts.hub.errors import HubError, StopRequested
+from scripts.hub.lane import Lane, side_by_side
 from scripts.hub.progress import Progress
 from scripts.hub.stack import STACKS
 from scripts.hub.supervisor import Supervisor
@@ -23,11 +23,19 @@ from scripts.hub.supervisor import Supervisor
 RUNS = HUB_FOLDER / "test" / "runs"
 SERVICE_SECONDS = 30.0
 KEEP_SECONDS = 86_400.0
+WORKERS = 2  # of a whole run: most tests of whole hubs wait for blocks, and leave the processors to others
+MOST_WORKERS = 16
+PLUGIN = "scripts.hub.workers"
+SHARED_OUT = ("--dist", "loadfile", "--no-loadscope-reorder", "--max-worker-restart=0")
+SUMMARY = ("--durations=25", "--durations-min=1")
 CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy", "."))
 
 
 def run(config: Config, arguments: list[str]) -> int:
-    """Everything, or pytest alone if arguments are given; the exit code of the first that failed."""
+    """Everything, or pytest alone if arguments are given; the exit code of the first that failed.
+
+    HUB_TEST_WORKERS is how many processes share the tests: 2 of a whole run, 0 (no sharing) with arguments.
+    """
     RUNS.mkdir(parents=True, exist_ok=True)
     for folders in (RUNS, STACKS):
         _remove_old(folders)
@@ -71,51 +79,51 @@ def _remove_old(folders: Path) -> None:
 
 
 def _with_services(config: Config, supervisor: Supervisor, progress: Progress, arguments: list[str]) -> int:
+    workers = _workers(arguments)
     with progress.step("PostgreSQL and Redis for tests"):
         server = postgres.prepare(config)
         supervisor.start(server.program, SERVICE_SECONDS)
         postgres.make_database(server.url)
-        program, redis_url = redis.prepare(config)
-        supervisor.start(program, SERVICE_SECONDS)
-    environment = base_environment() | {"DATABASE_URL": server.url, "REDIS_URL": redis_url, "HUB_TEST": "1"}
+        redis_urls = [_start_redis(config, supervisor, number) for number in range(max(workers, 1))]
+    environment = base_environment() | {
+        "DATABASE_URL": server.url,
+        "REDIS_URL": redis_urls[0],
+        "HUB_TEST": "1",
+    }
     environment["HUB_BEAT_SCHEDULE_FILE"] = str(config.run / "beat-schedule")
-    commands = [[sys.executable, "-m", *check] for check in CHECKS] if not arguments else []
-    commands.append([sys.executable, "-m", "pytest", *arguments])
-    failed = 0
-    for command in commands:
-        code = _run(command, environment, supervisor)
-        if code != 0:
-            print(f"failed with code {code}: {' '.join(command[2:])}", file=sys.stderr, flush=True)
-        failed = failed or code
-    return failed
+    environment["HUB_TEST_REDIS_URLS"] = " ".join(redis_urls)
+    shared = ["-n", str(workers), *SHARED_OUT] if workers else []
+    tests = [sys.executable, "-m", "pytest", "-p", PLUGIN, *shared, *(arguments or SUMMARY)]
+    lanes = [Lane([tests], environment)]
+    if not arguments:
+        checks = [[sys.executable, "-m", *check] for check in CHECKS]
+        lanes.append(Lane(checks, environment, config.logs / "checks.log"))
 
+    def watch() -> None:
+        if supervisor.stop_requested:
+            raise StopRequested
+        supervisor.check()
 
-def _run(command: list[str], environment: dict[str, str], supervisor: Supervisor) -> int:
-    """Run in the terminal's session, so that Ctrl-C reaches it too; watch the services meanwhile."""
-    process = subprocess.Popen(command, cwd=ROOT, env=environment)
     try:
-        while (code := process.poll()) is None:
-            if supervisor.stop_requested:
-                raise StopRequested
-            supervisor.check()
-            _sleep(process)
-        return code
+        return side_by_side(lanes, watch)
     finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(60)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
         _end_orphans(supervisor)
 
 
-def _sleep(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(0.2)
-    except subprocess.TimeoutExpired:
-        return
+def _workers(arguments: list[str]) -> int:
+    """How many workers play the tests; 0 for pytest's one process. Raises HubError."""
+    text = os.environ.get("HUB_TEST_WORKERS", "") or ("0" if arguments else str(WORKERS))
+    if not text.isdigit() or int(text) > MOST_WORKERS:
+        raise HubError(f"HUB_TEST_WORKERS must be a whole number up to {MOST_WORKERS}, and is {text!r}.")
+    return int(text)
+
+
+def _start_redis(config: Config, supervisor: Supervisor, number: int) -> str:
+    """Start a server for one worker; its URL."""
+    folder, (port,) = config.folder / f"redis-{number}", ports.free_ports(1)
+    program, url = redis.prepare(replace(config, folder=folder, ports={**config.ports, "redis": port}))
+    supervisor.start(replace(program, name=folder.name), SERVICE_SECONDS)
+    return url
 
 
 def _end_orphans(supervisor: Supervisor, seconds: float = 60.0) -> None:

@@ -217,6 +217,7 @@ def outcome(named: dict[str, SimulatedWallet], eon: int) -> dict[str, tuple[View
     return result
 
 
+@pytest.mark.slow
 async def test_clients_that_come_and_go_miss_nothing_and_see_nothing_twice(
     play: Play, redis: Redis, servers: list[Server]
 ) -> None:

@@ -396,6 +396,7 @@ def test_a_wallet_is_an_object_of_two_addresses(play: Play) -> None:
             assert http.field_code(found, side, key) == "INVALID_ADDRESS"
 
 
+@pytest.mark.slow
 def test_hostile_bodies_are_refused_in_a_documented_shape(play: Play) -> None:
     alice, bob = funded(play, 2)
     before = row_counts(), account_rows()
