@@ -7,29 +7,26 @@ from typing import Any, cast
 from django import forms
 from django.apps import apps
 from django.conf import settings
-from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
+from django.utils.text import capfirst
 from django.views.decorators.cache import never_cache
 
 from ledger.models import Token, TokenPair
 from nocust.addresses import parse_address
 from nocust.errors import NocustError
 from operator_api import admin_actions as actions
+from operator_api import logins
 from operator_api.admin_tables import TableAdmin
-from operator_api.limits import Buckets
-from operator_api.middleware_limits import network
 from operator_api.models import OperatorAction
 from synchronizer.models import SetAside
 
 TABLES = ("ledger", "contractor", "leveller", "tos", "heartbeat", "synchronizer")
 """The apps whose tables are shown."""
-LOGINS = Buckets(rate=1 / 30, size=10)
-"""Attempts to log in, by IP address: ten, then one every half minute."""
 
 
 class HubAdminSite(AdminSite):
@@ -41,9 +38,18 @@ class HubAdminSite(AdminSite):
 
     @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        if request.method == "POST" and LOGINS.take(network(request.META.get("REMOTE_ADDR", ""))).wait:
-            return HttpResponse("Too many attempts to log in. Wait a minute.", "text/plain", 429)
+        if request.method == "POST" and logins.too_many(request.META.get("REMOTE_ADDR", "")):
+            return HttpResponse("Too many attempts to log in. Wait five minutes.", "text/plain", 429)
         return super().login(request, extra_context)
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """What is done by hand first; a table by the name of one of its rows, for most have no good plural."""
+        found: list[Any] = super().get_app_list(request, app_label)
+        for group in found:
+            for table in group["models"]:
+                if isinstance(self._registry[table["model"]], TableAdmin):
+                    table["name"] = capfirst(table["model"]._meta.verbose_name)
+        return sorted(found, key=lambda group: group["app_label"] != OperatorAction._meta.app_label)
 
 
 class ActionForm(forms.ModelForm):  # type: ignore[type-arg]  # the stub's parameter
@@ -62,8 +68,12 @@ class ActionForm(forms.ModelForm):  # type: ignore[type-arg]  # the stub's param
         TELL_AGAIN: ("event",),
     }
 
+    refused = ""
+    """Why the action could not be done, when it was tried."""
+
     action = forms.ChoiceField(
         choices=[
+            ("", "---------"),
             (MAINTENANCE_ON, "Maintenance on: refuse all writes with HUB_MAINTENANCE"),
             (MAINTENANCE_OFF, "Maintenance off: accept writes again"),
             (ADD, "Add a pair: accept orders between two tokens"),
@@ -74,11 +84,13 @@ class ActionForm(forms.ModelForm):  # type: ignore[type-arg]  # the stub's param
             (TELL_AGAIN, "Tell an event again that was set aside"),
         ]
     )
-    token = forms.ModelChoiceField(Token.objects.all(), required=False)
-    other = forms.ModelChoiceField(Token.objects.all(), required=False)
-    pair = forms.ModelChoiceField(TokenPair.objects.all(), required=False, help_text="both directions")
-    address = forms.CharField(max_length=42, required=False)
-    event = forms.ModelChoiceField(SetAside.objects.all(), required=False)
+    token = forms.ModelChoiceField(Token.objects.all(), required=False, help_text="to add a pair")
+    other = forms.ModelChoiceField(Token.objects.all(), required=False, help_text="to add a pair")
+    pair = forms.ModelChoiceField(
+        TokenPair.objects.all(), required=False, help_text="to pause or resume it, in both directions"
+    )
+    address = forms.CharField(max_length=42, required=False, help_text="to bar it or let it in")
+    event = forms.ModelChoiceField(SetAside.objects.all(), required=False, help_text="to tell it again")
     reason = forms.CharField(widget=forms.Textarea(attrs={"rows": 3}), help_text="kept for ever")
 
     class Meta:
@@ -97,6 +109,8 @@ class ActionForm(forms.ModelForm):  # type: ignore[type-arg]  # the stub's param
         for needed in self.NEEDS.get(values.get("action", ""), ()):
             if needed not in self.errors and not values.get(needed):
                 self.add_error(needed, "This action needs it.")
+        if self.refused:
+            raise forms.ValidationError(f"Nothing was done: {self.refused}.")
         return values
 
 
@@ -136,12 +150,17 @@ class ActionAdmin(TableAdmin):
         done = perform(cast(User, request.user).get_username(), form.cleaned_data)
         obj.pk, obj.time, obj.who, obj.subject = done.pk, done.time, done.who, done.subject
 
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change, **kwargs)
+        form.refused = getattr(request, "refused", "")  # type: ignore[attr-defined]  # a class of this request
+        return form
+
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         try:
             return super().add_view(request, form_url, extra_context)
         except actions.ActionError as error:
-            messages.error(request, f"Nothing was done: {error}.")
-            return HttpResponseRedirect(request.path)
+            request.refused = str(error)  # type: ignore[attr-defined]  # the form as it was sent is shown with it
+            return super().add_view(request, form_url, extra_context)
 
 
 site = HubAdminSite()

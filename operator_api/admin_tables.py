@@ -22,6 +22,8 @@ LONGEST = 70
 """Bytes that are shown whole: a signature is 65."""
 MOST = 10_000
 """Rows that are counted: to count a large table takes as long as to read it."""
+BRIEF = 66
+"""Characters of a value in a list: a hash."""
 COLUMNS = 12
 HEXADECIMAL = re.compile(r"(?:0x)?([0-9a-fA-F]{40}|[0-9a-fA-F]{64})")
 
@@ -48,13 +50,21 @@ def shown(value: Any, field: Any = None) -> Any:
     return "-" if value is None else value
 
 
-def column(field: Any) -> Any:
-    """The column of a field; of a reference, a link to the row."""
+def column(field: Any, whole: bool) -> Any:
+    """The column of a field; of a reference, a link to the row. Unless it is shown whole, what is long is cut."""
 
     def show(row: Any) -> Any:
         value = getattr(row, field.attname)
         if value is None or not field.is_relation:
-            return shown(value, field)
+            text = shown(value, field)
+            if not isinstance(text, str) or len(text) <= BRIEF:
+                return text
+            # Digits without a blank are broken at the edge of the page.
+            return (
+                format_html('<span style="overflow-wrap: anywhere">{}</span>', text)
+                if whole
+                else f"{text[:BRIEF]}…"
+            )
         target = field.related_model._meta
         try:
             url = reverse(f"admin:{target.app_label}_{target.model_name}_change", args=[value])
@@ -79,8 +89,9 @@ class TableAdmin(ModelAdmin):  # type: ignore[type-arg]  # of any model
     search_help_text = "id, address (40 hexadecimal digits), hash (64) or UUID"
 
     def __init__(self, model: Any, site: Any) -> None:
-        self.columns = tuple(column(field) for field in model._meta.concrete_fields)
-        self.list_display = self.columns[:COLUMNS]
+        fields = model._meta.concrete_fields
+        self.columns = tuple(column(field, True) for field in fields)
+        self.list_display = tuple(column(field, False) for field in fields[:COLUMNS])
         super().__init__(model, site)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:

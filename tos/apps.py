@@ -5,3 +5,4 @@ class TosConfig(AppConfig):
     """Terms of service and their signatures."""
 
     name = "tos"
+    verbose_name = "Terms of service"

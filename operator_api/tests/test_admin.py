@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.core.cache import cache
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -21,7 +23,7 @@ from pytest_django import Settings
 from ledger.models import Blacklist, ChainStatus, Outbox, TokenPair, Transfer, Wallet
 from nocust.addresses import to_checksum
 from nocust.signatures import private_key_address
-from operator_api import admin_site
+from operator_api import logins
 from operator_api.admin_site import site
 from operator_api.admin_tables import TableAdmin
 from operator_api.limits import Buckets
@@ -41,7 +43,8 @@ def _logins(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     settings.PASSWORD_HASHERS = [
         "django.contrib.auth.hashers.MD5PasswordHasher"
     ]  # the others are slow by design
-    monkeypatch.setattr(admin_site, "LOGINS", Buckets(rate=1 / 30, size=10))
+    cache.clear()
+    monkeypatch.setattr(logins, "_alone", Buckets(rate=1 / 30, size=10))
 
 
 @pytest.fixture
@@ -98,6 +101,42 @@ def test_passwords_are_not_guessed(play: Play) -> None:
     assert browser.log_in().status_code == 429
 
 
+OTHER_PROCESS = """
+import django
+django.setup()
+from operator_api import logins
+print([logins.too_many("192.0.2.7") for _ in range(6)])
+"""
+
+
+def test_attempts_are_counted_by_all_processes_together() -> None:
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "operator_api.settings"}
+    assert not any(logins.too_many("192.0.2.7") for _ in range(5))
+    done = subprocess.run(
+        [sys.executable, "-c", OTHER_PROCESS],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[False, False, False, False, False, True]"
+    assert logins.too_many("192.0.2.7")
+    assert not logins.too_many("192.0.2.8")
+
+
+def test_without_redis_each_process_counts(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": "redis://127.0.0.1:1/0",
+        }
+    }
+    assert [logins.too_many("192.0.2.7") for _ in range(12)] == [False] * 10 + [True] * 2
+    assert "counted by each process" in caplog.text
+    assert "192.0.2.7" not in caplog.text
+
+
 def test_forged_requests_do_nothing(play: Play, olga: Browser) -> None:
     answer = olga.client.post(ADD, {"action": "maintenance on", "reason": "because"})
     assert answer.status_code == 403
@@ -136,6 +175,7 @@ def test_a_wallet_is_found_by_its_address_and_shown_as_people_write_it(play: Pla
     assert f"/admin/ledger/wallet/{alice.pk}/change/" in rows
     assert "0 wallets" in olga.client.get(f"/admin/ledger/wallet/?q={'12' * 20}").content.decode()
     signature = alice.registration_operator_authorization.hex()
+    assert signature not in olga.client.get("/admin/ledger/wallet/").content.decode()  # too long for a list
     assert signature in olga.client.get(f"/admin/ledger/wallet/{alice.pk}/change/").content.decode()
 
 
@@ -153,8 +193,11 @@ def test_maintenance_is_switched_and_written_down(play: Play, olga: Browser) -> 
     assert (row.who, row.action, row.reason) == ("olga", "maintenance on", "moving")
     assert row.time > timezone.now() - timedelta(minutes=1)
     assert LogEntry.objects.get().object_id == str(row.pk)
-    again = olga.client.get(olga.act("maintenance on")["Location"])
+    again = olga.act("maintenance on", reason="moving <once> more")
+    assert again.status_code == 200
     assert b"Nothing was done: maintenance is on already" in again.content
+    assert b"moving &lt;once&gt; more" in again.content  # what was typed is still there
+    assert b'value="maintenance on" selected' in again.content
     assert OperatorAction.objects.count() == LogEntry.objects.count() == 1
     olga.act("maintenance off")
     assert not ChainStatus.objects.get().maintenance
@@ -181,6 +224,7 @@ def test_pairs_addresses_and_events(play: Play, olga: Browser) -> None:
 @pytest.mark.parametrize(
     ("action", "values", "complaint"),
     [
+        ("", {}, "This field is required."),
         ("pause pair", {}, "This action needs it."),
         ("bar address", {"address": "0x12"}, "40 hexadecimal digits"),
         ("bar address", {}, "This action needs it."),
