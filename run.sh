@@ -55,8 +55,8 @@ make_venv() {
     }
 }
 
-install_venv_package() {
-    apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$1"
+install_debian() {
+    apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
 }
 
 ensure_venv() {
@@ -71,7 +71,7 @@ ensure_venv() {
         if [ "$(id -u)" -ne 0 ]; then
             fail "Python's venv module is missing: run 'sudo apt-get install $package' and start again."
         fi
-        step "Debian package $package" install_venv_package "$package"
+        step "Debian package $package" install_debian "$package"
     fi
     step "virtual environment" make_venv "$python"
 }
@@ -130,6 +130,16 @@ ensure_npm() {
     printf '%s\n' "$now" >"$stamp"
 }
 
+# The tests look at the hub's pages with Debian's Chromium; where it can't be installed they leave that out and say so.
+ensure_browser() {
+    if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then
+        return
+    fi
+    if [ "$(id -u)" -eq 0 ] && grep -q '^ID=debian$' /etc/os-release; then
+        (step "Chromium" install_debian chromium chromium-driver) || say "the tests go on without a browser"
+    fi
+}
+
 install() {
     : >"$LOG"
     ensure_venv
@@ -143,6 +153,7 @@ install() {
     if [ "$1" = test ] || [ -z "${HUB_ETHEREUM_NODE_URL:-}" ]; then
         ensure_npm
     fi
+    [ "$1" != test ] || ensure_browser
 }
 
 locked_install() {

@@ -276,6 +276,7 @@ def test_security_headers_are_on_every_answer(client: Client, path: str) -> None
     policy = response["Content-Security-Policy"]
     assert "frame-ancestors 'none'" in policy
     assert ("default-src 'none'" in policy) == (path != "/swagger/")
+    assert "http" not in policy  # nothing of others
 
 
 def test_a_host_that_is_not_the_hub_s_is_refused(client: Client) -> None:
