@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from contractor import alarms
+from heartbeat.tests.consumer import listening
+from heartbeat.tests.drill import Drill
 from ledger import directory, trees
 from swapper.selectors import open_pairs
 from tos import services as terms_of_service
@@ -26,3 +29,11 @@ def _forget() -> Iterator[None]:
     trees.remembered.clear()
     open_pairs.clear()
     terms_of_service.clear()
+
+
+@pytest.fixture
+def drill(settings: Any) -> Iterator[Drill]:
+    """Somebody who is told of the alarms of the hub under test."""
+    with listening() as consumer:
+        settings.NOTIFICATION_HOOK_URL = consumer.url
+        yield Drill(consumer)

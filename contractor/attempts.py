@@ -117,5 +117,5 @@ def send(contract: Contract, row: EthereumTransaction, attempt: EthereumTransact
         if any(phrase in text for phrase in KNOWN):
             return
         if not any(phrase in text for phrase in USED):
-            raise_alarm("transaction refused", f"{row.tag}: {error}")
+            raise_alarm("transaction refused", f"{row.tag}: {error}", key=row.tag)
         EthereumTransaction.objects.filter(pk=row.pk).update(note=str(error))

@@ -69,7 +69,8 @@ def _look_after(contract: Contract, parameters: ContractParameters, row: Challen
         raise
     except Exception as error:
         logger.exception("%s", describe(row))
-        raise_alarm("challenge unanswerable", f"{describe(row)}: {type(error).__name__}: {error}")
+        text = f"{describe(row)}: {type(error).__name__}: {error}"
+        raise_alarm("challenge unanswerable", text, key=str(row.pk))
         queued = False
     _warn(parameters, row, head)
     return queued
@@ -124,15 +125,13 @@ def _is_mined(answer: EthereumTransaction) -> bool:
 
 def _warn(parameters: ContractParameters, row: Challenge, head: int) -> None:
     """Tell while somebody can still do something, and when nobody can any more."""
-    if row.rebuted:
+    newest = answers(row)[-1:]
+    if row.rebuted or any(_is_mined(one) for one in newest):
+        clear_alarm("challenge unanswerable", str(row.pk))
         clear_alarm("challenge at risk", str(row.pk))
         return
     left = row.deadline - head
     if left > risk_blocks(parameters):
-        return
-    newest = answers(row)[-1:]
-    if any(_is_mined(one) for one in newest):
-        clear_alarm("challenge at risk", str(row.pk))
         return
     note = "".join(f": {one.note}" for one in newest if one.note)
     if left > 0:

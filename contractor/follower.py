@@ -82,8 +82,8 @@ def step(limit: int = STEP_BLOCKS) -> int:
     except NodesDisagreeError as error:
         raise_alarm("nodes disagree", f"{error}; the hub stops following the chain")
         raise
-    except NodeError:
-        contract.node.note_failure()
+    except NodeError as error:
+        contract.node.note_failure(error)
         raise
 
 

@@ -58,7 +58,8 @@ class Node:
     """A node's JSON-RPC interface, for a hub that watches the logs of one contract (`watched`).
 
     Every method raises NodeError when the node does not answer in time or not sensibly; calls of the contract raise
-    RevertedError when the contract refuses. `failed_at` is when (monotonic seconds) it last did not answer.
+    RevertedError when the contract refuses. `failed_at` is when (monotonic seconds) it last did not answer, and
+    `failure` what was wrong then.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Node:
         self.name = _host(url)
         self.watched = watched
         self.failed_at: float | None = None
+        self.failure = ""
         self.header_span, self.log_span = Span(HEADERS_A_REQUEST), Span(LOG_BLOCKS_A_REQUEST)
         self._answer_seconds = answer_seconds
         self._session = requests.Session()
@@ -85,9 +87,9 @@ class Node:
 
             self.web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
 
-    def note_failure(self) -> None:
+    def note_failure(self, failure: Exception) -> None:
         """Have another node used for a while, where there is one."""
-        self.failed_at = time.monotonic()
+        self.failed_at, self.failure = time.monotonic(), str(failure)
 
     @contextmanager
     def _asking(self, what: str) -> Iterator[None]:
@@ -96,8 +98,8 @@ class Node:
                 yield
         except NodeRefusedError:
             raise
-        except NodeError:
-            self.note_failure()
+        except NodeError as error:
+            self.note_failure(error)
             raise
 
     @contextmanager

@@ -52,6 +52,8 @@ class Nodes:
         before = self.usable[0]
         heights = self._heights([node for node in self.all if not self._rests(node)])
         self._polled = time.monotonic()
+        for node in filter(self._rests, self.all):
+            _tell_failure(node)
         if not heights:
             # Nobody answers. The one that failed longest ago is as good as any.
             self.usable = tuple(sorted(self.all, key=lambda node: node.failed_at or 0.0))
@@ -76,7 +78,7 @@ class Nodes:
             try:
                 found[node] = answer.result()
             except NodeError as error:
-                raise_alarm("node failed", f"{node.name} is left alone for a while: {error}", key=node.name)
+                node.note_failure(error)
         return found
 
     def agree(self, chosen: Node, head: Header, depth: int) -> bool:
@@ -95,8 +97,8 @@ class Nodes:
                 theirs = _at(other, theirs, common)
                 deep = _at(other, theirs, max(common - depth, 0))
             except NodeError as error:
-                other.note_failure()
-                raise_alarm("node failed", f"{other.name} is left alone for a while: {error}", key=other.name)
+                other.note_failure(error)
+                _tell_failure(other)
                 continue
             ours = _at(chosen, head, common)
             if ours.hash == theirs.hash:
@@ -112,6 +114,10 @@ class Nodes:
     def close(self) -> None:
         """End the threads that ask for heights."""
         self._threads.shutdown(wait=False)
+
+
+def _tell_failure(node: Node) -> None:
+    raise_alarm("node failed", f"{node.name} is left alone for a while: {node.failure}", key=node.name)
 
 
 def _at(node: Node, known: Header, number: int) -> Header:

@@ -131,13 +131,12 @@ def _watch_row(contract: Contract, row: EthereumTransaction, head: Header, confi
     if row.missing_since is not None:
         row.missing_since = None
         row.save(update_fields=["missing_since"])
-    newest = made[-1]
+    first, newest = made[0], made[-1]
+    if head.number - first.block >= settings.HUB_BUMP_BLOCKS:
+        fee = attempts.fee_of(newest)
+        text = f"{row.tag}: nonce {row.nonce} is not mined since block {first.block}, now at {fee}"
+        raise_alarm("stuck transaction", text, key=row.tag)
     if head.number - newest.block >= settings.HUB_BUMP_BLOCKS:
-        raise_alarm(
-            "stuck transaction",
-            f"{row.tag}: nonce {row.nonce} is not mined since block {newest.block} at {attempts.fee_of(newest)}",
-            key=row.tag,
-        )
         _bump(contract, row, newest, head)
     elif not contract.node.knows(newest.hash):
         attempts.send(contract, row, newest)
@@ -150,6 +149,8 @@ def _mined(
     if (attempt.mined, attempt.succeeded) != (receipt.block, receipt.succeeded):
         attempt.mined, attempt.succeeded = receipt.block, receipt.succeeded
         attempt.save(update_fields=["mined", "succeeded"])
+        clear_alarm("stuck transaction", row.tag)
+        clear_alarm("fee cap", row.tag)
     if not receipt.succeeded and not attempt.cancels and row.kind in REBUILT:
         logger.warning("%s was reverted in block %s and is built again", row.tag, receipt.block)
         queue_again(row, f"reverted in block {receipt.block}")
@@ -325,6 +326,8 @@ def _submit_row(contract: Contract, row: EthereumTransaction, head: Header) -> b
         locked.save()
         attempt = attempts.sign(locked, nonce, data, gas, fee, head)
     logger.info("%s: sent with nonce %s at %s", locked.tag, nonce, fee)
+    if row.refusals >= ALARM_REFUSALS:
+        clear_alarm("transaction held up", row.tag)
     attempts.send(contract, locked, attempt)
     return True
 
@@ -369,5 +372,9 @@ def _refused(row: EthereumTransaction, note: str) -> None:
     row.retry_at = timezone.now() + timedelta(seconds=seconds)
     row.save(update_fields=["refusals", "note", "retry_at"])
     logger.warning("%s: refused, again in %s s: %s", row.tag, seconds, note)
-    if row.refusals >= ALARM_REFUSALS:
+    if row.refusals < ALARM_REFUSALS:
+        return
+    if row.kind == "answerChallenge":
+        raise_alarm("challenge unanswerable", f"{row.tag}: {note}", key=str(row.arguments["challenge"]))
+    else:
         raise_alarm("transaction held up", f"{row.tag}: {note}", key=row.tag)

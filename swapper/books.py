@@ -156,7 +156,7 @@ def _order(arrival: int, row: Iterable[object]) -> Order | None:
             int(str(got)),
         )
     except NocustError as error:
-        raise_alarm("task failed", f"matching: order {key} is impossible: {error}")
+        raise_alarm("matching", f"order {key} is impossible: {error}")
         return None
     return order
 

@@ -88,7 +88,8 @@ class Exchange:
         self.ownership = ownership
         self._lock = Lock()
         self._books: dict[Market, MarketBook] = {}
-        self._aside: set[int] = set()
+        self._aside: dict[int, tuple[Market, str]] = {}
+        self._eon: int | None = None
 
     def step(self) -> int:
         """A pass over every market of this process where orders arrive. Returns how many arrived; 0 while the
@@ -100,6 +101,7 @@ class Exchange:
             eon = _open_eon()
             if eon is None:
                 return 0
+            self._tell_aside(eon)
             return sum(self._trade(market) for market in waiting_markets(eon) if self._owns(market))
 
     def leave(self) -> None:
@@ -130,13 +132,13 @@ class Exchange:
             except RefusedFillError as error:
                 logger.info("%s: %s, trying again", market, error)
             except LOGICAL_ERRORS as error:
-                raise_alarm("task failed", f"matching: {market}: {type(error).__name__}: {error}")
+                raise_alarm("matching", f"{market}: {type(error).__name__}: {error}", key=str(market))
                 break
         return self._one_by_one(market)
 
     def _one_by_one(self, market: Market) -> int:
         """Orders arrive alone, so that one that spoils its pass spoils no other; it is set aside, with the one that
-        it would be matched with, until the worker starts again."""
+        it would be matched with, until the next eon or until the worker starts again."""
         done, failures = 0, 0
         for _ in range(BATCH):
             try:
@@ -158,9 +160,19 @@ class Exchange:
         else:
             eon = store.chain_status().eon
             bad = {arrival.order.key for arrival in read_arrivals(market, eon, 1, self._aside)}
-        raise_alarm("task failed", f"matching: {market}: orders {sorted(bad)} are set aside: {error}")
-        self._aside |= bad
+        text = f"{market}: orders {sorted(bad)} are set aside: {error}"
+        raise_alarm("matching", text, key=str(market))
+        self._aside |= dict.fromkeys(bad, (market, text))
         self._books.pop(market, None)
+
+    def _tell_aside(self, eon: int) -> None:
+        """Orders that are set aside are an alarm for as long; in the next eon they have other rows."""
+        if eon != self._eon:
+            self._eon = eon
+            self._aside.clear()
+        for market, text in set(self._aside.values()):
+            if self._owns(market):
+                raise_alarm("matching", text, key=str(market))
 
     def _pass(self, market: Market, count: int) -> int:
         """Let up to `count` orders arrive. Returns how many did."""

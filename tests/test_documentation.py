@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from contractor.alarm_catalogue import CATALOGUE
+from contractor.alarm_catalogue import CATALOGUE, End
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -20,6 +20,12 @@ def test_links_between_documents_lead_somewhere() -> None:
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
 
+def test_every_alarm_has_a_drill() -> None:
+    drill = re.compile(r'pytest\.mark\.alarm\("([a-z ]+)"\)')
+    tests = [path for path in ROOT.rglob("test_*.py") if ".hub" not in path.relative_to(ROOT).parts]
+    assert {subject for path in tests for subject in drill.findall(path.read_text())} == set(CATALOGUE)
+
+
 def test_every_alarm_has_a_page() -> None:
     raised = re.compile(r'raise_alarm\(\s*"([a-z ]+)"')
     sources = [
@@ -29,6 +35,8 @@ def test_every_alarm_has_a_page() -> None:
     pages = ROOT / "docs" / "operations" / "alarms"
     assert len(subjects) > 20
     assert subjects <= set(CATALOGUE), "raised, but not in the catalogue"
+    silent = {name for name in CATALOGUE if CATALOGUE[name].end is not End.CHECKED} - subjects
+    assert not silent, "in the catalogue, but raised by nobody"
     assert sorted(CATALOGUE) == sorted(page.stem.replace("-", " ") for page in pages.glob("*.md"))
     index = (pages.parent / "README.md").read_text()
     assert all(f"(alarms/{page.name})" in index for page in pages.glob("*.md"))

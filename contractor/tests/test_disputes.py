@@ -11,6 +11,7 @@ from contractor.models import EthereumTransaction
 from contractor.tests.challenger import Player
 from contractor.tests.conftest import BLOCKS_PER_EON, Hub, signer
 from contractor.tests.court import OPEN_ERA, beat, check_won, live, players, settle
+from heartbeat.tests.drill import Drill
 from ledger.models import Challenge
 from nocust.addresses import to_checksum
 
@@ -213,8 +214,9 @@ def test_deadlines_are_the_contracts(hub: Hub) -> None:
     assert live(hub, 4) == 1
 
 
+@pytest.mark.alarm("challenge lost")
 def test_a_challenge_at_risk_and_then_lost_is_an_alarm(
-    hub: Hub, operator: bytes, caplog: pytest.LogCaptureFixture
+    hub: Hub, operator: bytes, caplog: pytest.LogCaptureFixture, drill: Drill
 ) -> None:
     (player,) = players(hub, 1)
     hub.go_to(4, OPEN_ERA)
@@ -222,11 +224,12 @@ def test_a_challenge_at_risk_and_then_lost_is_an_alarm(
     hub.node.mine(4)
     hub.node.fund(operator, 0)  # who cannot pay for gas then
     beat(hub)
-    assert f"ALARM challenge at risk: challenge {Challenge.objects.get().pk} " in caplog.text
+    assert f"challenge {Challenge.objects.get().pk} " in drill.raised("challenge at risk")
     settle(hub, 2)
-    assert "ALARM challenge lost" in caplog.text
+    drill.raised("challenge lost")
     assert not Challenge.objects.get().rebuted
     assert live(hub, 4) == 1
+    drill.passes("challenge lost", lambda: settle(hub, 1))
 
 
 def test_the_operator_sees_challenges_and_deadlines(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from contractor.chain import contract
 from contractor.errors import ForkTooDeepError, NodeError
 from contractor.models import ContractState
 from contractor.tests.conftest import DevelopmentNode, Hub
+from heartbeat.tests.drill import Drill
 from ledger.models import Deposit, Outbox
 from ledger.models import Event as Told
 from nocust.addresses import to_checksum
@@ -349,8 +350,9 @@ def test_an_unreachable_node_is_recoverable(hub: Hub, settings: Any) -> None:
     assert hub.status.head_hash == before.head_hash
 
 
+@pytest.mark.alarm("unknown token")
 def test_ether_for_unknown_tokens_is_an_alarm(
-    hub: Hub, alice: Signer, operator: bytes, caplog: pytest.LogCaptureFixture
+    hub: Hub, alice: Signer, operator: bytes, caplog: pytest.LogCaptureFixture, drill: Drill
 ) -> None:
     node: DevelopmentNode = hub.node
     factory = __import__("contracts").load("TestToken")
@@ -365,5 +367,6 @@ def test_ether_for_unknown_tokens_is_an_alarm(
     node.send(operator, token.functions.approve(node.contract.address, 10))
     node.send(operator, node.contract.functions.deposit(address, to_checksum(operator), 10))
     hub.settle(5)
-    assert "ALARM unknown token" in caplog.text
+    drill.raised("unknown token")
     assert Deposit.objects.count() == 0
+    drill.passes("unknown token", hub.settle)

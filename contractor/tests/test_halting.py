@@ -22,6 +22,7 @@ from contractor.models import EthereumTransaction
 from contractor.tests.challenger import Player
 from contractor.tests.conftest import ROOT, DevelopmentNode, Hub, signer
 from contractor.tests.court import OPEN_ERA, settle
+from heartbeat.tests.drill import Drill
 from ledger import store
 from ledger.engine import Refusal
 from ledger.models import Challenge, Token, Wallet
@@ -188,8 +189,9 @@ def test_a_withheld_checkpoint_loses(
     assert hub.status.halted
 
 
+@pytest.mark.alarm("funds recovered")
 def test_funds_of_unregistered_addresses_and_late_wallets_are_recovered(
-    hub: Hub, trio: list[Player], rescue: Rescue
+    hub: Hub, trio: list[Player], rescue: Rescue, drill: Drill
 ) -> None:
     hub.go_to(4, OPEN_ERA)
     late = Player.register(hub, signer(3200))
@@ -213,6 +215,9 @@ def test_funds_of_unregistered_addresses_and_late_wallets_are_recovered(
         assert hub.node.balance(address) == before + amount
         assert rescue.recover(bundle) == recover.REFUSED
         assert "nothing is left" in rescue.said[-1]
+    settle(hub, 4)
+    drill.raised("funds recovered")
+    drill.passes("funds recovered", lambda: settle(hub, 1))
 
 
 def test_a_bundle_does_nothing_while_the_chain_goes_on(hub: Hub, trio: list[Player], rescue: Rescue) -> None:

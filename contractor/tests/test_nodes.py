@@ -14,6 +14,7 @@ from contractor.errors import NodeError, NodesDisagreeError
 from contractor.tests import proxy
 from contractor.tests.conftest import DevelopmentNode, Hub
 from contractor.tests.proxy import Proxy
+from heartbeat.tests.drill import Drill
 from nocust.signatures import Signer
 
 
@@ -59,23 +60,27 @@ def test_the_next_node_is_used_when_the_first_fails(
     assert "the chain is read from" in caplog.text
 
 
+@pytest.mark.alarm("node failed")
 def test_the_hub_comes_back_to_the_first_node(
-    pair: tuple[Proxy, Proxy], hub: Hub, monkeypatch: pytest.MonkeyPatch
+    pair: tuple[Proxy, Proxy], hub: Hub, monkeypatch: pytest.MonkeyPatch, drill: Drill
 ) -> None:
     first, second = pair
     first.fault = proxy.broken
     hub.node.mine()
     follow(hub)
     assert contract().node.url == second.url
+    assert "is left alone for a while: " in drill.raised("node failed")
+    drill.lasts("node failed", contract)
     first.fault = None
     monkeypatch.setattr(nodes.nodes(), "_retry", 0.0)
     assert contract().node.url == first.url
     hub.node.mine()
-    follow(hub)
+    drill.ends("node failed", lambda: follow(hub))
 
 
+@pytest.mark.alarm("node behind")
 def test_a_node_that_lags_is_passed_over(
-    pair: tuple[Proxy, Proxy], hub: Hub, settings: Any, caplog: pytest.LogCaptureFixture
+    pair: tuple[Proxy, Proxy], hub: Hub, settings: Any, caplog: pytest.LogCaptureFixture, drill: Drill
 ) -> None:
     first, second = pair
     hub.node.mine(20)
@@ -84,7 +89,10 @@ def test_a_node_that_lags_is_passed_over(
     first.fault = proxy.stale(first, settings.HUB_NODE_LAG_BLOCKS + 1)
     follow(hub)
     assert contract().node.url == second.url
-    assert "ALARM node behind" in caplog.text
+    assert "is passed over" in drill.raised("node behind")
+    drill.lasts("node behind", contract)
+    first.fault = None
+    drill.ends("node behind", contract)
 
 
 def test_no_node_answers(pair: tuple[Proxy, Proxy], hub: Hub) -> None:
@@ -117,8 +125,9 @@ def test_a_fork_within_the_confirmations_is_waited_for(
     follow(hub)
 
 
+@pytest.mark.alarm("nodes disagree")
 def test_nodes_that_disagree_deeper_stop_the_follower(
-    pair: tuple[Proxy, Proxy], hub: Hub, caplog: pytest.LogCaptureFixture
+    pair: tuple[Proxy, Proxy], hub: Hub, caplog: pytest.LogCaptureFixture, drill: Drill
 ) -> None:
     _, second = pair
     hub.node.mine(5)
@@ -126,12 +135,17 @@ def test_nodes_that_disagree_deeper_stop_the_follower(
     before = hub.status
     hub.node.mine(3)
     second.fault = proxy.forked(hub.node.block - 3)
-    with pytest.raises(NodesDisagreeError, match=f"block {hub.node.block - 3} of"):
-        follower.step()
-    assert "ALARM nodes disagree" in caplog.text
+
+    def disagree() -> None:
+        with pytest.raises(NodesDisagreeError, match=f"block {hub.node.block - 3} of"):
+            follower.step()
+
+    disagree()
+    drill.raised("nodes disagree")
+    drill.lasts("nodes disagree", disagree)
     assert (hub.status.head_block, hub.status.confirmed_block) == (before.head_block, before.confirmed_block)
     second.fault = None
-    follow(hub)
+    drill.ends("nodes disagree", lambda: follow(hub))
 
 
 def test_a_liar_that_lags_is_not_believed_either(pair: tuple[Proxy, Proxy], hub: Hub) -> None:

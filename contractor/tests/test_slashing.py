@@ -14,6 +14,7 @@ from contractor.models import EthereumTransaction
 from contractor.tests.challenger import Player, chains
 from contractor.tests.conftest import BLOCKS_PER_EON, Hub, signer
 from contractor.tests.court import OPEN_ERA, beat, settle
+from heartbeat.tests.drill import Drill
 from ledger.models import (
     Challenge,
     ExclusiveBalanceAllotment,
@@ -151,7 +152,10 @@ def test_honest_requests_of_the_eon_before_survive_the_cancellation(
     assert Challenge.objects.get().rebuted
 
 
-def test_no_cancellation_is_sent_against_a_checkpoint(hub: Hub, thief: Player, victim: Player) -> None:
+@pytest.mark.alarm("late cancellation")
+def test_no_cancellation_is_sent_against_a_checkpoint(
+    hub: Hub, thief: Player, victim: Player, drill: Drill
+) -> None:
     """Its checkpoint was made without it, since it could not be sent in time."""
     thief.pay(victim, 60, marker=40)
     hub.node.mine_to_era(3, BLOCKS_PER_EON - 2)
@@ -171,6 +175,8 @@ def test_no_cancellation_is_sent_against_a_checkpoint(hub: Hub, thief: Player, v
         build(chain(), row)
     settle(hub, 5)
     assert not WithdrawalRequest.objects.filter(slashed=True).exists()
+    assert "checkpoint 4 is late" in drill.raised("late cancellation")
+    drill.passes("late cancellation", lambda: settle(hub, 1))
 
 
 def test_a_cancellation_on_its_way_holds_the_checkpoint_back(
@@ -210,8 +216,9 @@ def test_an_overdraft_that_got_covered_is_left_alone(hub: Hub, thief: Player, vi
         build(chain(), row)
 
 
+@pytest.mark.alarm("overdraft")
 def test_an_overdraft_without_marker_is_an_alarm_and_can_be_made_good(
-    hub: Hub, thief: Player, victim: Player, operator: bytes, caplog: pytest.LogCaptureFixture
+    hub: Hub, thief: Player, victim: Player, operator: bytes, caplog: pytest.LogCaptureFixture, drill: Drill
 ) -> None:
     """The checkpoint then allots more than there is, so that the contract refuses every proof, until somebody
     sends it what is missing."""
@@ -220,9 +227,9 @@ def test_an_overdraft_without_marker_is_an_alarm_and_can_be_made_good(
     request(thief, 70)
     settle(hub, 4)
     assert slashes() == []
-    assert "ALARM overdraft" in caplog.text
-    assert "withdraws 30 of" in caplog.text
-    assert "it signed no balance marker" in caplog.text
+    text = drill.raised("overdraft")
+    assert "withdraws 30 of" in text
+    assert "it signed no balance marker" in text
     hub.go_to(4, OPEN_ERA)
     beat(hub)
     assert "ALARM overdraft: checkpoint 4 allots 30 of" in caplog.text
@@ -247,6 +254,7 @@ def test_an_overdraft_without_marker_is_an_alarm_and_can_be_made_good(
     hub.go_to(6, OPEN_ERA)
     assert hub.available(thief.wallet) == 25
     assert not hub.status.halted
+    drill.passes("overdraft", lambda: settle(hub, 1))
 
 
 def test_money_spent_after_the_eon_of_a_late_request_is_saved(

@@ -7,11 +7,14 @@ from collections.abc import Callable
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
+from contractor import sender
 from contractor.models import EthereumTransaction
 from contractor.tests.conftest import Hub
 from contractor.tests.court import OPEN_ERA, live, settle
 from contractor.tests.exchange import FUNDS, POOL, UNIT, Dealer, market
+from heartbeat.tests.drill import Drill
 from ledger.models import Challenge, Token, TokenPair, Transfer
 from ledger.tests.checks import check_checkpoint, check_ledger
 from nocust.addresses import to_checksum
@@ -253,8 +256,9 @@ def test_an_order_executed_below_its_limit_loses(hub: Hub, caplog: pytest.LogCap
     assert hub.node.contract.functions.hasOutstandingChallenges().call()
 
 
+@pytest.mark.alarm("challenge unanswerable")
 def test_an_order_that_the_hub_does_not_have_is_unanswerable(
-    hub: Hub, caplog: pytest.LogCaptureFixture
+    hub: Hub, caplog: pytest.LogCaptureFixture, drill: Drill
 ) -> None:
     """Rows that were lost or changed are named; and the operator reads which pair it is about."""
     scene = Scene(hub, {"changed": {3: [place(), fill(40, 120)]}})
@@ -270,6 +274,17 @@ def test_an_order_that_the_hub_does_not_have_is_unanswerable(
     assert f"in orders of {names}, issued in block" in caplog.text
     (queued,) = EthereumTransaction.objects.filter(kind="answerChallenge")
     assert "had no order" in queued.note
+
+    def try_again() -> None:
+        for _ in range(sender.ALARM_REFUSALS):
+            EthereumTransaction.objects.update(retry_at=timezone.now())
+            sender.step()
+
+    try_again()
+    assert "had no order" in drill.raised("challenge unanswerable")
+    drill.lasts("challenge unanswerable", try_again)
     Transfer.objects.filter(tx_id=dealer.orders[-1]).update(nonce=dealer.row(3).nonce - 1)
     settle(hub, 2)
     assert live(hub, 4) == 0
+    settle(hub, 4)
+    drill.over("challenge unanswerable")

@@ -12,8 +12,10 @@ from contractor import attempts, sender
 from contractor.chain import contract
 from contractor.models import EthereumTransaction
 from contractor.tests.conftest import Hub
-from contractor.tests.test_sender import State, checkpoint, hopeless, stuck
+from contractor.tests.test_sender import State, checkpoint, hopeless
+from contractor.tests.test_sender_alarms import stuck
 from contractor.transactions import queue
+from heartbeat.tests.drill import Drill
 from ledger.models import DelegatedWithdrawal
 from nocust.signatures import Signer
 
@@ -111,8 +113,9 @@ def test_what_makes_no_sense_is_refused(hub: Hub) -> None:
     assert EthereumTransaction.objects.exclude(wish="").count() == 0
 
 
+@pytest.mark.alarm("nonce gap")
 def test_a_gap_below_what_is_on_its_way_is_filled(
-    hub: Hub, operator: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    hub: Hub, operator: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, drill: Drill
 ) -> None:
     """Another program used the operator's key, and a fork dropped what it sent."""
     hub.settle()
@@ -124,6 +127,6 @@ def test_a_gap_below_what_is_on_its_way_is_filled(
         hub.beat()
     assert checkpoint(2).nonce == used + 1
     hub.settle(3)
-    assert "ALARM nonce gap" in caplog.text
-    hub.settle(4)
+    drill.raised("nonce gap")
+    drill.passes("nonce gap", lambda: hub.settle(4))
     assert checkpoint(2).state == State.CONFIRMED

@@ -39,6 +39,7 @@ def quiet(consumer: Consumer) -> bool:
     return not consumer.take()
 
 
+@pytest.mark.alarm("pool short")
 def test_pool_short(hub: Hub, alice: Signer, consumer: Consumer, settings: Any) -> None:
     hub.register(alice)
     hub.node.deposit(alice.address, 1000)
@@ -62,6 +63,7 @@ def test_pool_short(hub: Hub, alice: Signer, consumer: Consumer, settings: Any) 
     assert not Alarm.objects.filter(subject="ledger unbalanced").exists()
 
 
+@pytest.mark.alarm("low balance")
 def test_low_balance(hub: Hub, operator: bytes, consumer: Consumer) -> None:
     hub.settle(2)
     assert quiet(consumer)
@@ -73,6 +75,7 @@ def test_low_balance(hub: Hub, operator: bytes, consumer: Consumer) -> None:
     told(consumer, "RESOLVED: low balance")
 
 
+@pytest.mark.alarm("checkpoint late")
 def test_checkpoint_late(hub: Hub, operator: bytes, consumer: Consumer) -> None:
     """The operator cannot pay for it."""
 
@@ -101,6 +104,7 @@ def test_checkpoint_late(hub: Hub, operator: bytes, consumer: Consumer) -> None:
     told(consumer, "RESOLVED: checkpoint late")
 
 
+@pytest.mark.alarm("chain behind")
 def test_chain_behind(hub: Hub, consumer: Consumer, settings: Any) -> None:
     ChainStatus.objects.update(node_block=hub.status.head_block + settings.HUB_CHAIN_BEHIND_BLOCKS + 1)
     follower._watch_progress()
@@ -109,6 +113,7 @@ def test_chain_behind(hub: Hub, consumer: Consumer, settings: Any) -> None:
     told(consumer, "RESOLVED: chain behind")
 
 
+@pytest.mark.alarm("challenge at risk")
 def test_challenge_at_risk(hub: Hub, consumer: Consumer, settings: Any) -> None:
     settings.HUB_CHALLENGE_RISK_BLOCKS = 5
     (player,) = players(hub, 1)

@@ -14,6 +14,7 @@ from contractor.chain import chain
 from contractor.models import EthereumTransaction
 from contractor.tests.conftest import BLOCKS_PER_EON, DevelopmentNode, Hub
 from contractor.transactions import queue
+from heartbeat.tests.drill import Drill
 from ledger import store
 from ledger.directory import owner_of
 from ledger.models import (
@@ -346,8 +347,9 @@ def test_a_cancellation_that_the_contract_refuses_delays_no_checkpoint(hub: Hub,
     assert RootCommitment.objects.filter(eon_number=2).exists()
 
 
+@pytest.mark.alarm("challenge")
 def test_a_challenge_is_recorded_and_raised(
-    hub: Hub, alice: Signer, caplog: pytest.LogCaptureFixture
+    hub: Hub, alice: Signer, caplog: pytest.LogCaptureFixture, drill: Drill
 ) -> None:
     wallet = deposited(hub, alice, 100)
     hub.go_to(3, 9)
@@ -368,11 +370,13 @@ def test_a_challenge_is_recorded_and_raised(
     challenge = Challenge.objects.get()
     assert (challenge.sender, challenge.recipient, challenge.rebuted) == (alice.address, alice.address, False)
     assert challenge.eon_number == 3
-    assert "ALARM challenge" in caplog.text
+    assert "to be answered by block" in drill.raised("challenge")
+    drill.passes("challenge", lambda: settle(hub, 1))
 
 
+@pytest.mark.alarm("foreign checkpoint")
 def test_a_checkpoint_that_is_not_ours_is_an_alarm(
-    hub: Hub, operator: bytes, caplog: pytest.LogCaptureFixture
+    hub: Hub, operator: bytes, caplog: pytest.LogCaptureFixture, drill: Drill
 ) -> None:
     hub.settle()
     hub.node.mine_to_era(2, 1)
@@ -384,5 +388,6 @@ def test_a_checkpoint_that_is_not_ours_is_an_alarm(
     )
     settle(hub, 8)
     assert RootCommitment.objects.filter(eon_number=2).exists()
-    assert "ALARM foreign checkpoint" in caplog.text
+    drill.raised("foreign checkpoint")
+    drill.passes("foreign checkpoint", lambda: settle(hub, 1))
     assert EthereumTransaction.objects.get(tag="checkpoint/2").state == EthereumTransaction.State.FAILED

@@ -13,6 +13,7 @@ from contractor import alarms
 from contractor.errors import ForkTooDeepError, NodeError
 from heartbeat import beat, tasks
 from heartbeat.guard import single_run
+from heartbeat.tests.drill import Drill
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +50,18 @@ def test_a_recoverable_problem_is_told_now_and_then(db: None, caplog: pytest.Log
     caplog.set_level("INFO")
     assert beat.run("test", {"a": lambda: 1}) == 1
     assert "test: a works again" in caplog.text
+
+
+@pytest.mark.alarm("task failed")
+def test_a_part_that_fails_is_told(db: None, drill: Drill) -> None:
+    def run(work: Callable[[], int]) -> Callable[[], object]:
+        return lambda: beat.run("test", {"a": work})
+
+    broken = run(failing(RuntimeError("broken")))
+    broken()
+    assert "test: a: RuntimeError: broken" in drill.raised("task failed")
+    drill.lasts("task failed", broken)
+    drill.ends("task failed", run(lambda: 1))
 
 
 def elsewhere(work: Callable[[], None]) -> None:

@@ -68,6 +68,7 @@ def past(seconds: int) -> Any:
     return timezone.now() - timedelta(seconds=seconds)
 
 
+@pytest.mark.alarm("no block applied")
 def test_no_block_applied(market: MarketPlay, consumer: Consumer) -> None:
     Progress.objects.update(since=past(61))
     assert "is the newest one applied for 61 s" in told(consumer, "CRITICAL: no block applied")
@@ -81,6 +82,7 @@ def test_a_chain_that_was_never_read(consumer: Consumer) -> None:
     assert "has not been read" in told(consumer, "CRITICAL: no block applied")
 
 
+@pytest.mark.alarm("halted")
 def test_halted(market: MarketPlay, consumer: Consumer) -> None:
     ChainStatus.objects.update(halted=True)
     told(consumer, "CRITICAL: halted")
@@ -110,6 +112,7 @@ def test_checkpoint_late(market: MarketPlay, consumer: Consumer) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(expected_beats() - {"watch"}))
+@pytest.mark.alarm("queue lag")
 def test_a_late_beat(market: MarketPlay, consumer: Consumer, name: str) -> None:
     Progress.objects.filter(name=watch.WATCH).update(since=past(300))
     Heartbeat.objects.filter(name=name).update(ended=past(100))
@@ -172,6 +175,7 @@ def filled(market: MarketPlay) -> Transfer:
     return market.row(maker)
 
 
+@pytest.mark.alarm("fills differ")
 def test_fills_differ(market: MarketPlay, consumer: Consumer) -> None:
     row = filled(market)
     beat()
@@ -205,6 +209,7 @@ def test_fills_of_an_order_in_two_eons(market: MarketPlay, consumer: Consumer) -
     assert len(checks.fills_differ(status())) == 2
 
 
+@pytest.mark.alarm("books differ")
 def test_books_differ(market: MarketPlay, consumer: Consumer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "exchange", market.exchange)
     monkeypatch.setattr(books, "PAUSE", 0.0)
@@ -244,6 +249,7 @@ def test_an_order_that_ended_is_no_difference(market: MarketPlay) -> None:
     assert books.books_differ(market.exchange) == {}
 
 
+@pytest.mark.alarm("ledger unbalanced")
 def test_ledger_unbalanced(market: MarketPlay, consumer: Consumer) -> None:
     one = market.trader(1000)
     Outbox.objects.all().delete()

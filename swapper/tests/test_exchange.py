@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from heartbeat.tests.drill import Drill
 from ledger import engine, store
 from ledger.models import Event, Matching, Outbox, TokenPair, Transfer, WithdrawalRequest
 from ledger.tests.checks import check_checkpoint, check_ledger
@@ -226,8 +227,9 @@ def test_the_book_is_read_again_when_another_was_at_work(market: MarketPlay) -> 
     check(market)
 
 
+@pytest.mark.alarm("matching")
 def test_a_bad_order_stops_no_other(
-    market: MarketPlay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    market: MarketPlay, monkeypatch: pytest.MonkeyPatch, drill: Drill
 ) -> None:
     bad, good, early, late = (
         market.order(*order, sells=sells)
@@ -242,12 +244,15 @@ def test_a_bad_order_stops_no_other(
 
     monkeypatch.setattr("swapper.exchange.store.run", fail)
     assert market.exchange.step() == 3
-    assert "are set aside" in caplog.text
+    assert "ValueError: broken" in drill.raised("matching")
+    drill.lasts("matching", market.exchange.step)
     assert market.matched(bad) == (0, 0)
     assert market.matched(early) == (0, 0), "it would be matched with the bad one"
     assert (market.matched(good), market.matched(late)) == ((100, 201), (201, 100))
     monkeypatch.undo()
-    assert Exchange().step() == 1, "another process tries again"
+    again = Exchange()
+    assert again.step() == 1, "another process tries again"
+    drill.ends("matching", again.step)
     assert (market.matched(bad), market.matched(early)) == ((100, 200), (200, 100))
     check_ledger()
     assert Transfer.objects.filter(arrival__isnull=True).count() == 0
