@@ -516,6 +516,7 @@ LOGGING = {
         name: {"level": "WARNING"}
         for name in ("celery.app.trace", "celery.beat", "celery.worker.strategy", "celery.worker.request")
     }
+    | {"django.request": {"level": "ERROR"}}  # a client's mistakes are no news; LOG_REQUESTS shows them
     | {"channels_redis.pubsub": {"level": "CRITICAL"}}  # it prints a traceback a second while Redis is down
     | {"uvicorn": {"handlers": [], "propagate": True}},  # it has a handler of its own until then
 }

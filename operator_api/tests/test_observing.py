@@ -71,15 +71,24 @@ def test_an_odd_id_is_replaced(db: None, bad: str) -> None:
     assert get("/health/live", HTTP_X_REQUEST_ID=bad)["X-Request-ID"] != bad
 
 
-def test_errors_have_an_id_too(db: None) -> None:
+def test_errors_have_an_id_too_and_mistakes_of_clients_are_not_logged(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(status, "document", fail)
     written = io.StringIO()
     handler = logging.StreamHandler(written)
     handler.setFormatter(LineFormatter([]))
     logging.getLogger("django.request").addHandler(handler)
     answer = get("/nothing/here", headers={"X-Request-ID": "lost"})
     assert (answer.status_code, answer["X-Request-ID"]) == (404, "lost")
+    assert get("/status/", headers={"X-Request-ID": "broken"}).status_code == 500
     logging.getLogger("django.request").removeHandler(handler)
-    assert "WARNING django.request Not Found: /nothing/here [lost]" in written.getvalue()
+    assert "ERROR django.request Internal Server Error: /status/" in written.getvalue()
+    assert "[broken]" in written.getvalue()
+    assert "[lost]" not in written.getvalue()
 
 
 def record(message: str, *arguments: object) -> logging.LogRecord:
