@@ -132,15 +132,18 @@ def load(live: bool, environ: Mapping[str, str] = os.environ) -> Production:
 
 def _preflight(environment: dict[str, str], live: bool) -> dict[str, list[str]]:
     command = [sys.executable, "-m", "scripts.hub.preflight", *(["--live"] if live else [])]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=CHECK_SECONDS,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=CHECK_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return {"problems": [f"the settings were not read in {CHECK_SECONDS:.0f} s"], "names": []}
     try:
         answer: dict[str, list[str]] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
