@@ -23,11 +23,13 @@ UPDATE = (
     " RETURNING a.wallet_id, a.eon_number"
 )
 
+LOCK = "SELECT id FROM ledger_wallet WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+
 
 def lock_wallets(wallets: Sequence[int]) -> None:
     """Hold the wallets, given in ascending order, until the transaction ends. One order for the whole system, so
     that nobody waits for somebody who waits for them."""
-    fetch("SELECT id FROM ledger_wallet WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [list(wallets)])
+    fetch(LOCK, [list(wallets)])
 
 
 def load_accounts(owners: Mapping[int, Owner], eons: Iterable[int]) -> dict[Key, Account]:

@@ -18,7 +18,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from ledger import engine
-from ledger.accounts_sql import load_accounts, lock_wallets, save_accounts
+from ledger.accounts_sql import LOCK, load_accounts, save_accounts
 from ledger.engine import (
     ChainEffect,
     Command,
@@ -38,8 +38,8 @@ from ledger.engine import (
 )
 from ledger.models import ChainStatus, Outbox
 from ledger.models import Event as Told
-from ledger.orders import STATE_COLUMNS, StoredOrder, Writer, load_orders, ordered_wallets
-from ledger.sql import Row, array, copy, fetch, join, next_ids, write_arrays
+from ledger.orders import ORDERED, STATE_COLUMNS, StoredOrder, Writer, load_orders
+from ledger.sql import Row, array, copy, fetch, join, next_pairs, write_arrays
 from operator_api.error_codes import ErrorCode
 from operator_api.keys import OperatorKey, operator_key
 from operator_api.locks import ReadWriteLock
@@ -60,6 +60,7 @@ ORDERS_CHANNEL = "orders"
 """PostgreSQL's channel on which new orders wake the matching when they are committed."""
 
 STATUS_COLUMNS = [field.attname for field in ChainStatus._meta.concrete_fields]
+STATUS = f"SELECT {', '.join(STATUS_COLUMNS)} FROM ledger_chainstatus"  # noqa: S608  (the model's columns)
 
 Outcome = StoredTransfer | StoredOrder | Moved | Refusal
 
@@ -89,7 +90,10 @@ def chain_status() -> ChainStatus:
     Every write asks for it, so the statement is written out: to have it composed each time costs more than to run
     it.
     """
-    rows = fetch(f"SELECT {', '.join(STATUS_COLUMNS)} FROM ledger_chainstatus")  # noqa: S608  (the model's columns)
+    return _status(fetch(STATUS))
+
+
+def _status(rows: Sequence[Row]) -> ChainStatus:
     if not rows:
         raise HubNotReadyError
     status = ChainStatus.from_db(None, STATUS_COLUMNS, rows[0])
@@ -128,11 +132,10 @@ def run(commands: Sequence[Command]) -> list[Outcome]:
     # What wallets want belongs to the latest eon or is refused; what the chain did may belong to the one before.
     effects = {command.eon for command in commands if isinstance(command, ChainEffect)}
     locked = {chain_status().eon} | effects
-    ReadWriteLock(locked).read()
-    lock_wallets(sorted(owners))
+    share, parameters = ReadWriteLock(locked).reading()
     # A new eon may have begun while this waited, and the wallets' accounts in it have been opened with what they
     # had then: only the eon read under the locks is the latest one for them.
-    status = chain_status()
+    status = _status(fetch(f"{share}; {LOCK}; {STATUS}", [*parameters, sorted(owners)]))
     if status.eon not in locked:
         ReadWriteLock([status.eon]).read()
     eons = {status.eon} | effects
@@ -209,22 +212,20 @@ def _spending_facts(facts: Facts, commands: Sequence[Transfer | PlaceOrder]) -> 
         for command in commands
         for offset in range(len(command.debit_signatures) if isinstance(command, PlaceOrder) else 1)
     }
-    used = fetch(
-        "SELECT wallet_id, eon_number, nonce FROM ledger_transfer"
+    found = fetch(
+        "SELECT 'used', wallet_id, eon_number, nonce FROM ledger_transfer"  # noqa: S608  (nothing from outside)
         " JOIN unnest(%s::bigint[], %s::bigint[], %s::numeric[]) n (wallet_id, eon_number, nonce)"
-        " USING (wallet_id, eon_number, nonce)",
-        [array(column) for column in zip(*nonces, strict=True)],
-    )
-    reserved = fetch(
-        "SELECT wallet_id, sum(amount) FROM ledger_delegatedwithdrawal"
-        " WHERE state = 'pending' AND wallet_id = ANY(%s) GROUP BY wallet_id",
-        [senders],
+        " USING (wallet_id, eon_number, nonce)"
+        " UNION ALL SELECT 'reserved', wallet_id, 0, sum(amount) FROM ledger_delegatedwithdrawal"
+        " WHERE state = 'pending' AND wallet_id = ANY(%s) GROUP BY wallet_id"
+        f" UNION ALL SELECT 'ordered', o.wallet_id, o.recipient_id, 0 FROM ({ORDERED}) o",
+        [*(array(column) for column in zip(*nonces, strict=True)), senders, *2 * [facts.eon, wallets]],
     )
     return replace(
         facts,
-        used_nonces={(wallet, eon, int(nonce)) for wallet, eon, nonce in used},
-        reserved={wallet: int(amount) for wallet, amount in reserved},
-        ordered=ordered_wallets(wallets, facts.eon),
+        used_nonces={(wallet, eon, int(nonce)) for kind, wallet, eon, nonce in found if kind == "used"},
+        reserved={wallet: int(amount) for kind, wallet, _, amount in found if kind == "reserved"},
+        ordered={wallet for kind, *pair, _ in found if kind == "ordered" for wallet in pair},
     )
 
 
@@ -242,8 +243,7 @@ def _write(events: Sequence[Event | Refusal], changed: dict[Key, engine.Account]
             stored[id(event)] = writer.add(event)
     writer.write()
     save_accounts(changed, writer.newest_state)
-    copy("ledger_outbox", "event, object_id, created", [(told.value, row, now) for told, row in writer.told])
-    notify_outbox(orders=bool(placed))
+    _tell(writer.told, now, orders=bool(placed))
     outcomes: list[Outcome] = []
     for event in events:
         outcome = stored.get(id(event), event)
@@ -253,11 +253,12 @@ def _write(events: Sequence[Event | Refusal], changed: dict[Key, engine.Account]
 
 
 def _write_transfers(transfers: Sequence[Transferred], writer: Writer, stored: dict[int, Outcome]) -> None:
-    state_ids = next_ids("ledger_activestate_id_seq", len(transfers))
-    transfer_ids = next_ids("ledger_transfer_id_seq", len(transfers))
+    if not transfers:
+        return
+    ids = next_pairs("ledger_activestate_id_seq", "ledger_transfer_id_seq", len(transfers))
     states: list[Row] = []
     rows: list[Row] = []
-    for event, state_id, transfer_id in zip(transfers, state_ids, transfer_ids, strict=True):
+    for event, (state_id, transfer_id) in zip(transfers, ids, strict=True):
         result = StoredTransfer(
             transfer_id, uuid.uuid4(), writer.now, writer.operator.sign(event.message), event
         )
@@ -334,7 +335,17 @@ def tell(*events: tuple[Told, int]) -> None:
         notify_outbox()
 
 
-def notify_outbox(orders: bool = False) -> None:
-    """Wake the relay when this transaction commits, and the matching if there are new orders."""
+def _tell(told: Sequence[tuple[Told, int]], now: datetime, orders: bool) -> None:
+    """Like `tell`, in one round trip; the matching is woken, too, if there are new orders."""
     matching = f", pg_notify('{ORDERS_CHANNEL}', '')" if orders else ""
-    fetch(f"SELECT pg_notify('outbox', ''){matching}")
+    fetch(
+        "INSERT INTO ledger_outbox (event, object_id, created)"  # noqa: S608  (nothing from outside)
+        " SELECT event, object_id, %s FROM unnest(%s::text[], %s::bigint[]) n (event, object_id);"
+        f" SELECT pg_notify('outbox', ''){matching}",
+        [now, [event.value for event, _ in told], [row for _, row in told]],
+    )
+
+
+def notify_outbox() -> None:
+    """Wake the relay when this transaction commits."""
+    fetch("SELECT pg_notify('outbox', '')")

@@ -58,6 +58,12 @@ class ReadWriteLock:
         for eon in self.eons:
             _call("pg_advisory_xact_lock_shared", Lock.EON, eon)
 
+    def reading(self) -> tuple[str, list[object]]:
+        """The statement of `read` and its parameters, for a round trip with others inside a transaction."""
+        keys = [eon & 0x7FFFFFFF for eon in self.eons]
+        statement = "SELECT pg_advisory_xact_lock_shared(%s, eon) FROM unnest(%s::int[]) eon"
+        return statement, [int(Lock.EON), keys]
+
     def write(self) -> None:
         """Wait for the readers, then hold the eons alone until the transaction ends."""
         for eon in self.eons:
