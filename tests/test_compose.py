@@ -204,7 +204,7 @@ def nginx_version() -> tuple[int, ...]:
     return tuple(map(int, text.strip().rpartition("/")[2].split()[0].split(".")))
 
 
-@pytest.mark.skipif(nginx_version() < (1, 27, 3), reason="there is no nginx 1.27.3 or later")
+@pytest.mark.skipif(nginx_version() < (1, 27, 3), reason="no nginx 1.27.3 or later, which knows `resolve`")
 def test_nginx_accepts_its_configuration(tmp_path: Path) -> None:
     text = (ROOT / "deploy" / "nginx.conf").read_text()
     key, certificate = tmp_path / "privkey.pem", tmp_path / "fullchain.pem"
