@@ -206,7 +206,7 @@ def test_what_a_stalled_owner_still_commits_fails(play: MarketPlay, monkeypatch:
         monkeypatch.setattr(Exchange, "_current", current)
         late = stalled.begin(stalled.exchange.step)
         assert stops.wait(PATIENCE)
-        time.sleep(STALLED)
+        time.sleep(3 * STALLED)
         assert settle([other]) == [10]
         assert other.do(other.exchange.step) == 2
         goes_on.set()
