@@ -21,6 +21,7 @@ from nocust.addresses import parse_address
 from scripts.hub import instance, node, ports, postgres, redis, wire
 from scripts.hub.config import HUB_FOLDER, OPERATOR_KEY, ROOT, Config, base_environment
 from scripts.hub.supervisor import Supervisor
+from tests.eons import next_eon
 
 PLACES = HUB_FOLDER / "test" / "stacks"
 START_SECONDS = 60.0
@@ -120,24 +121,11 @@ class Services:
         receipt = _send(web3, owner, {"to": b"", "value": 0, "gas": 3_000_000, "data": code})
         self.operator.token = receipt["contractAddress"]
 
-    def eon(self) -> int:
-        """The contract's latest eon."""
-        block = int(wire.rpc(self.node_url, "eth_blockNumber"), 16)
-        return (block - self._genesis()) // self.blocks_per_eon + 1
-
-    def _genesis(self) -> int:
-        web3 = Web3(HTTPProvider(self.node_url))
-        contract = web3.eth.contract(
-            address=Web3.to_checksum_address(self.operator.contract), abi=load("NOCUSTCommitChain").abi
-        )
-        return int(contract.functions.genesis().call())
-
     def next_eon(self) -> int:
         """Have the blocks mined that are missing to the next eon; that eon."""
-        block = int(wire.rpc(self.node_url, "eth_blockNumber"), 16)
-        left = self.blocks_per_eon - (block - self._genesis()) % self.blocks_per_eon
-        wire.rpc(self.node_url, "anvil_mine", hex(left), timeout=60)
-        return self.eon()
+        web3 = Web3(HTTPProvider(self.node_url))
+        address = Web3.to_checksum_address(self.operator.contract)
+        return next_eon(web3, web3.eth.contract(address=address, abi=load("NOCUSTCommitChain").abi))
 
     @property
     def contract(self) -> bytes:

@@ -21,6 +21,7 @@ from operator_api.simulation.hub_client import HubClient, HubRefusedError
 from operator_api.simulation.traffic import OUT_OF_SYNC, Traffic
 from operator_api.simulation.wallets import SimulatedWallet
 from scripts.hub.stack import Stack
+from tests.eons import next_eon
 
 pytestmark = pytest.mark.stack
 
@@ -134,7 +135,7 @@ def test_kill_everything_once(small_stack: Stack) -> None:
     # The chain, verifier and accounting workers go on: a deposit is credited, the next checkpoint is made, gets
     # on the chain, and proves every wallet's balance to the wei.
     traffic.deposit(DEPOSIT)
-    traffic.verify_checkpoint()
+    traffic.verify_checkpoint(next_eon(chain.web3, chain.contract))
 
 
 def let_them_pay(streams: list[Stream], count: int) -> None:

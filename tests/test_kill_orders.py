@@ -18,6 +18,7 @@ from operator_api.simulation.chain_client import ChainClient
 from operator_api.simulation.hub_client import HubClient, HubRefusedError
 from operator_api.simulation.traders import Trader, order_body
 from scripts.hub.stack import Stack
+from tests.eons import next_eon
 
 pytestmark = pytest.mark.stack
 
@@ -134,12 +135,11 @@ def test_the_accounting_worker_dies_while_it_matches(busy_stack: Stack) -> None:
     assert not market.sql(
         "SELECT 1 FROM ledger_transfer WHERE complete AND swap AND NOT processed AND arrival IS NULL"
     )
-    eon = market.hub.eon
-    wait(lambda: market.hub.eon > eon)
+    eon = next_eon(market.chain.web3, market.chain.contract)
     for one in market.traders:
         for wallet, owned in ((one.debit, 0), (one.credit, AMOUNT)):
-            wait(lambda wallet=wallet: market.hub.proof(wallet, eon + 1) is not None)  # type: ignore[misc]
-            proof = market.hub.proof(wallet, eon + 1)
+            wait(lambda wallet=wallet: market.hub.proof(wallet, eon) is not None)  # type: ignore[misc]
+            proof = market.hub.proof(wallet, eon)
             assert proof is not None
             assert proof.right - proof.left == owned
     market.database.close()

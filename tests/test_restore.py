@@ -103,6 +103,7 @@ def restore(hub: Hub, file: Path) -> str:
     return said
 
 
+@pytest.mark.timeout(1800)
 def test_the_drill(hub: Hub, services: Services, tmp_path: Path) -> None:
     hub.done("migrate")
     hub.start()

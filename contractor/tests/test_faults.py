@@ -146,6 +146,7 @@ def test_a_node_that_always_gets_it_wrong(
     check(hub, play(hub, spoilt))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_node_that_fails_in_all_ways_at_random(hub: Hub, spoilt: Proxy, seed: int) -> None:
     spoilt.fault = proxy.any_of(

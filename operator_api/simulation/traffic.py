@@ -77,10 +77,10 @@ class Traffic:
                     raise
                 time.sleep(POLL_SECONDS)
 
-    def verify_checkpoint(self) -> int:
-        """Wait for the checkpoint of the next eon and verify every wallet's proof against the root on chain and
-        the balance it must own; the eon. Raises TrafficError."""
-        eon = self.hub.eon + 1
+    def verify_checkpoint(self, eon: int = 0) -> int:
+        """Wait for the checkpoint of an eon, by default the next, and verify every wallet's proof against the root
+        on chain and the balance it must own; the eon. Raises TrafficError."""
+        eon = eon or self.hub.eon + 1
         self.wait("the checkpoint", lambda: self._submitted(eon))
         root = bytes(self.chain.contract.functions.getCheckpointAtSlot(eon % 5).call()[1])
         for index, wallet in enumerate(self.wallets):

@@ -262,6 +262,7 @@ def test_while_the_chain_is_not_right(play: Play, reason: str, changes: dict[str
     assert http.code(freeze(row(seller, 1).pk, seller.freeze())) == reason
 
 
+@pytest.mark.slow
 def test_hostile_bodies(play: Play) -> None:
     seller, buyer = filled(play, 2)
     key, other = row(seller, 1).pk, row(buyer, 1).pk

@@ -403,6 +403,7 @@ def test_before_the_chain_was_read(play: Play) -> None:
     assert (status, list(body)) == (503, ["detail"])
 
 
+@pytest.mark.slow
 def test_hostile_bodies_are_refused_in_a_documented_shape(play: Play) -> None:
     alice = trader(play, 100)
     good = order_body(alice.place(100, 200, 2))
