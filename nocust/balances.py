@@ -63,16 +63,21 @@ def balance_tree(inner_hashes: Sequence[bytes], bounds: Sequence[int]) -> Interv
     The first bound is 0, the right bound of each wallet is the left bound of the next. Unclaimed funds are
     one more leaf of the operator's address. Raises InvalidLength and InvalidAmount.
     """
-    check_hashes(inner_hashes)
     check_bounds(bounds)
+    return IntervalTree(balance_leaves(inner_hashes, bounds), bounds, balance_padding_leaf)
+
+
+def balance_leaves(inner_hashes: Sequence[bytes], bounds: Sequence[int]) -> list[bytes]:
+    """Leaves of consecutive wallets from their account nodes and n + 1 bounds in smallest units, which never fall.
+    Raises InvalidLength."""
+    check_hashes(inner_hashes)
     if len(bounds) != len(inner_hashes) + 1:
         raise InvalidLength("n leaves have n + 1 bounds")
     edges = [bound.to_bytes(32, "big") for bound in bounds]
-    leaves = [
+    return [
         keccak_256(left + inner + right).digest()
         for left, inner, right in zip(edges, inner_hashes, edges[1:], strict=False)
     ]
-    return IntervalTree(leaves, bounds, balance_padding_leaf)
 
 
 def token_leaf(balance_root: bytes, upper_bound: int) -> bytes:

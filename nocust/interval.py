@@ -121,6 +121,61 @@ class IntervalTree:
         return [b"".join(level) for level in self.levels]
 
 
+class GrowingIntervalTree:
+    """The tree of :class:`IntervalTree` for more leaves than memory should hold: they come in order, bit by bit.
+
+    `keep(level, nodes)` is given every real node once, the nodes of a level (leaves are level 0) in their order.
+    Held are only the nodes that wait for their sibling, one a level. `count` and `upper_bound` are those of the
+    leaves so far.
+    """
+
+    __slots__ = ("_edges", "_keep", "_nodes", "count", "upper_bound")
+
+    def __init__(self, keep: Callable[[int, Sequence[bytes]], None]) -> None:
+        self._keep = keep
+        self._nodes: list[list[bytes]] = []
+        self._edges: list[list[bytes]] = []
+        self.count = 0
+        self.upper_bound = 0
+
+    def add(self, hashes: Sequence[bytes], bounds: Sequence[int]) -> None:
+        """The next leaf hashes (32 bytes) and their bounds, the first of which is the last one so far. Raises
+        InvalidLength and InvalidAmount."""
+        check_hashes(hashes)
+        if len(bounds) != len(hashes) + 1:
+            raise InvalidLength("n leaves have n + 1 bounds")
+        if bounds[0] != self.upper_bound:
+            raise InvalidAmount("leaves begin where those before them ended")
+        check_bounds([0, *bounds])
+        self.count += len(hashes)
+        self.upper_bound = bounds[-1]
+        self._push(0, list(hashes), [bound.to_bytes(32, "big") for bound in bounds[1:]])
+
+    def finish(self, pad_leaf: Callable[[int], bytes]) -> bytes:
+        """The root, once all leaves are there; `pad_leaf(upper_bound)` gives the padding leaf."""
+        height = tree_height(self.count)
+        padding = padding_nodes(pad_leaf(self.upper_bound), self.upper_bound, height)
+        for level in range(height):
+            if self._nodes[level]:
+                parents = _parents(self._nodes[level], self._edges[level], level, padding[level])
+                self._push(level + 1, parents, self._edges[level][-1:])
+        return self._nodes[height][0] if self.count else padding[0]
+
+    def _push(self, level: int, nodes: list[bytes], rights: list[bytes]) -> None:
+        """Take the next nodes of a level, with their right edges, and make the parents of all pairs above."""
+        while nodes:
+            self._keep(level, nodes)
+            if level == len(self._nodes):
+                self._nodes.append([])
+                self._edges.append([amount_word(0)])
+            held, edges = self._nodes[level] + nodes, self._edges[level] + rights
+            paired = len(held) & ~1
+            nodes = _parents(held[:paired], edges[: paired + 1], level, b"")
+            rights = edges[2 : paired + 1 : 2]
+            self._nodes[level], self._edges[level] = held[paired:], edges[paired:]
+            level += 1
+
+
 def _parents(nodes: list[bytes], edges: list[bytes], level: int, padding: bytes) -> list[bytes]:
     """Nodes above the m `nodes`, whose m + 1 bounds are `edges`."""
     prefix = PREFIXES[level]

@@ -19,6 +19,7 @@ from nocust.balances import (
 from nocust.encoding import MAX_UINT256, ZERO_HASH, keccak, u32, u256
 from nocust.errors import InvalidAmount, InvalidInteger, InvalidLength, InvalidProof, NocustError
 from nocust.interval import (
+    GrowingIntervalTree,
     IntervalProof,
     IntervalTree,
     blob_reader,
@@ -66,6 +67,27 @@ def test_tree_equals_its_definition(count: int) -> None:
     assert tree.root == plain_root(leaves, bounds, balance_padding_leaf(bounds[-1]))
     assert tree.upper_bound == bounds[-1]
     assert passive_tree(inner, bounds).root == plain_root(inner, bounds, ZERO_HASH)
+
+
+@given(st.lists(st.integers(0, 40), max_size=8))
+def test_a_growing_tree_gives_the_nodes_of_the_whole_one(batches: list[int]) -> None:
+    count = sum(batches)
+    inner, bounds = inner_hashes(count), bounds_of(count)
+    whole = passive_tree(inner, bounds)
+    kept: list[list[bytes]] = [[] for _ in whole.levels]
+    tree = GrowingIntervalTree(lambda level, nodes: kept[level].extend(nodes))
+    for first, size in zip(accumulate(batches, initial=0), batches, strict=False):
+        tree.add(inner[first : first + size], bounds[first : first + size + 1])
+    assert tree.finish(lambda _: ZERO_HASH) == whole.root
+    assert (kept, tree.count, tree.upper_bound) == (whole.levels, whole.count, whole.upper_bound)
+
+
+@pytest.mark.parametrize("bounds", [[6, 7], [4, 5], [5, 4], [5], [5, 6, 7], [5, 2**256]])
+def test_a_growing_tree_refuses_bounds_that_do_not_go_on(bounds: list[int]) -> None:
+    tree = GrowingIntervalTree(lambda _level, _nodes: None)
+    tree.add(inner_hashes(2), [0, 3, 5])
+    with pytest.raises((InvalidAmount, InvalidLength)):
+        tree.add(inner_hashes(1), bounds)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 5, 8, 13, 33])
