@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from io import BytesIO
 from typing import Any
@@ -17,7 +17,7 @@ Row = tuple[Any, ...]
 PAGE = 1000
 
 
-def fetch(statement: str, parameters: Sequence[Any] = ()) -> list[Row]:
+def fetch(statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
     """All rows of a query."""
     with connections[replica.alias()].cursor() as cursor:
         cursor.execute(statement, parameters)

@@ -39,7 +39,8 @@ class Deposit(BlockchainTransaction):
         indexes = [
             models.Index(
                 fields=["address"], name="deposit_unclaimed", condition=models.Q(wallet__isnull=True)
-            )
+            ),
+            models.Index(fields=["eon_number"], name="deposit_eon"),
         ]
 
 
@@ -66,11 +67,12 @@ class WithdrawalRequest(BlockchainTransaction):
             ),
         ]
         indexes = [
+            models.Index(fields=["eon_number"], name="withdrawal_request_eon"),
             models.Index(
-                fields=["eon_number"],
-                name="withdrawal_request_standing",
-                condition=models.Q(slashed=False),
-            )
+                fields=["slashed_eon_number"],
+                name="withdrawal_request_slashed",
+                condition=models.Q(slashed=True),
+            ),
         ]
 
 

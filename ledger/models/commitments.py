@@ -70,16 +70,23 @@ class TreeChunk(models.Model):
 
 class ExclusiveBalanceAllotment(models.Model):
     """A wallet's interval [left, right) in the checkpoint of an eon: what it owns as that eon starts, with the
-    values of the eon before that its leaf commits to. The proof is derived from the tree's chunks."""
+    values of the eon before that its leaf commits to. The proof is derived from the tree's chunks.
 
-    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, db_index=False)
+    Every wallet has one in every eon, so triggers that look at many rows at a time stand in for foreign keys, which
+    would lock the row of each wallet: rows are written for wallets and states that exist, and neither of those is
+    deleted afterwards.
+    """
+
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, db_index=False, db_constraint=False)
     eon_number = models.BigIntegerField()
     left = AmountField()
     right = AmountField()
     passive_checksum = HashField(null=True, help_text="Null when nothing was received: 32 zero bytes.")
     passive_amount = AmountField()
     passive_marker = AmountField()
-    active_state = models.ForeignKey(ActiveState, null=True, on_delete=models.PROTECT, db_index=False)
+    active_state = models.ForeignKey(
+        ActiveState, null=True, on_delete=models.PROTECT, db_index=False, db_constraint=False
+    )
 
     class Meta:
         constraints = [

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 
+from ledger.managed import managed, of_all_history
 from ledger.models import (
     Account,
     Deposit,
@@ -147,6 +148,8 @@ def check_checkpoint(eon: int) -> int:
         assert token_commitment.upper_bound - token_commitment.wallet_upper_bound == _unclaimed(
             token_commitment.token_id, eon
         )
+        token = token_commitment.token
+        assert managed(token, eon, chain_status()) == of_all_history(token, eon, chain_status())
     return len(found)
 
 

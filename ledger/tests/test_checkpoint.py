@@ -8,21 +8,25 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from ledger import checkpoint
-from ledger.checkpoint import UnbalancedLedgerError, create_checkpoint
+from ledger import allotments, checkpoint, engine, store
+from ledger.checkpoint import create_checkpoint
+from ledger.managed import UnbalancedLedgerError
 from ledger.models import (
     Account,
     Deposit,
     Event,
     ExclusiveBalanceAllotment,
     Outbox,
+    Reorganisation,
     RootCommitment,
     TokenCommitment,
+    TreeChunk,
     Wallet,
     WithdrawalRequest,
 )
 from ledger.store import StoredTransfer
 from ledger.tests.checks import account_rows, check_checkpoint, row_counts
+from ledger.tests.test_flow import slash
 from ledger.tests.test_store import funded
 from nocust.merkle import MerkleTree
 from operator_api.simulation.play import Play
@@ -67,6 +71,48 @@ def test_every_size_of_tree_has_proofs(play: Play, wallets: int) -> None:
         play.deposit(player, number)
     play.next_eon()
     assert check_checkpoint(2) == wallets + 1
+
+
+def test_an_eon_in_which_nothing_happens_writes_the_tree_alone(play: Play) -> None:
+    """Accounts are carried over when their wallets do something."""
+    funded(play, 3)
+    play.next_eon()
+    before = row_counts()
+    play.next_eon()
+    after = row_counts()
+    grown = {table: after[table] - before[table] for table in after if after[table] != before[table]}
+    one_tree = {
+        "RootCommitment": 1,
+        "TokenCommitment": 1,
+        "TreeChunk": 3,
+        "ExclusiveBalanceAllotment": 4,
+        "Outbox": 1,
+    }
+    assert grown == one_tree
+
+
+@pytest.mark.parametrize("batch", [1, 3, 8])
+def test_wallets_that_are_read_in_batches_are_in_one_tree(
+    play: Play, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    funded(play, 21)
+    play.next_eon()
+    whole = {chunk.level: bytes(chunk.hashes) for chunk in chunks(2)}
+    monkeypatch.setattr(allotments, "BATCH", batch)
+    play.next_eon()
+    assert {chunk.level: bytes(chunk.hashes) for chunk in chunks(3)} == whole
+    check_checkpoint(3)
+    monkeypatch.setattr(allotments, "CHUNK_HASHES", 4)
+    play.next_eon()
+    small = [chunk for chunk in chunks(4) if chunk.level == 0]
+    assert [len(chunk.hashes) // 32 for chunk in small] == [4, 4, 4, 4, 4, 2]
+    for level, hashes in whole.items():
+        assert b"".join(chunk.hashes for chunk in chunks(4) if chunk.level == level) == hashes
+
+
+def chunks(eon: int) -> list[TreeChunk]:
+    found = TreeChunk.objects.filter(commitment__root_commitment__eon_number=eon)
+    return list(found.order_by("level", "chunk"))
 
 
 def test_wallets_that_register_later_are_in_the_next_checkpoint(play: Play) -> None:
@@ -146,10 +192,19 @@ def test_twice_is_once(play: Play) -> None:
 
 
 @pytest.mark.parametrize(
-    "victim", ["_commit", "_copy_allotments", "notify_outbox", "_chunks", "balance_tree"]
+    ("module", "victim"),
+    [
+        (allotments, "copy_allotments"),
+        (allotments, "balance_leaves"),
+        (allotments.Chunks, "finish"),
+        (checkpoint, "managed"),
+        (checkpoint, "_commit"),
+        (checkpoint, "notify_outbox"),
+        (checkpoint, "end_orders"),
+    ],
 )
 def test_killed_half_way_it_begins_again_with_the_same_result(
-    play: Play, monkeypatch: pytest.MonkeyPatch, victim: str
+    play: Play, monkeypatch: pytest.MonkeyPatch, module: object, victim: str
 ) -> None:
     alice, bob, *_ = funded(play, 3)
     play.pay(alice, bob, 30)
@@ -160,7 +215,7 @@ def test_killed_half_way_it_begins_again_with_the_same_result(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, victim, killed)
+        patch.setattr(module, victim, killed)
         with pytest.raises(KeyboardInterrupt):
             play.close_eon()
     assert (row_counts(), account_rows()) == before
@@ -224,6 +279,27 @@ def test_a_request_that_was_not_debited_makes_no_checkpoint(play: Play) -> None:
     )
     play.enter_next_eon()
     refuses(play)
+
+
+def test_what_is_changed_below_a_deep_fork_is_summed_anew(play: Play) -> None:
+    """A request was given back, the checkpoint counts that, and on the chain that won it stands."""
+    (alice,) = funded(play, 1)
+    play.next_eon()
+    request = play.request_withdrawal(alice, 40)
+    slash(request, 2)
+    play.next_eon()
+    with transaction.atomic():
+        WithdrawalRequest.objects.update(slashed=False, slashed_eon_number=None)
+        store.run([engine.RequestWithdrawal(alice.owner, 3, 40)])
+    play.enter_next_eon()
+    refuses(play)
+    known = play.status.first_block_of(3)
+    Reorganisation.objects.create(
+        first_block=known - 20, blocks=20, abandoned_hash=bytes(32), head_hash=bytes(32), deep=True
+    )
+    play.close_eon()
+    assert sizes(4) == [0, 60]
+    check_checkpoint(4)
 
 
 def test_a_gap_in_the_trails_makes_no_checkpoint(play: Play) -> None:

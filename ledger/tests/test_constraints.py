@@ -26,6 +26,7 @@ from ledger.models import (
     Wallet,
     WithdrawalRequest,
 )
+from ledger.sql import execute
 from ledger.tests.test_store import funded
 from operator_api.simulation.play import Play
 from operator_api.simulation.wallets import SimulatedWallet
@@ -227,6 +228,26 @@ def test_checkpoints_are_unique_and_their_intervals_ordered(play: Play, pair: li
         clone(rows.get())
     with refused("token_commitment_bounds"):
         TokenCommitment.objects.update(upper_bound=1, wallet_upper_bound=2)
+
+
+def test_allotments_have_their_wallets_and_states(play: Play, pair: list[SimulatedWallet]) -> None:
+    payer, paid = pair
+    play.next_eon()
+    (late,) = play.register(1)
+    row = ExclusiveBalanceAllotment.objects.get(wallet=payer.wallet_id)
+    state = ActiveState.objects.get(wallet=payer.wallet_id)
+    assert row.active_state == state
+    with refused("has no wallet"):
+        clone(row, wallet_id=10**6, active_state=None)
+    with refused("not of its wallet"):
+        clone(row, wallet_id=late.wallet_id, active_state=state)
+    with refused("not of its wallet"):
+        clone(row, wallet_id=payer.wallet_id, active_state=state, eon_number=9)
+    with refused("commits to state"):
+        execute("DELETE FROM ledger_activestate WHERE id = %s", [state.pk])
+    with refused("a place in the trees"):
+        execute("DELETE FROM ledger_wallet WHERE id = %s", [paid.wallet_id])
+    execute("DELETE FROM ledger_wallet WHERE id = %s", [late.wallet_id])
 
 
 def test_there_is_one_chain_status(play: Play) -> None:
