@@ -1,9 +1,10 @@
 """The checkpoint of many wallets, a tenth of them active: time, memory and what it stores.
 
-    python -m benchmarks.checkpoint [--wallets 1000 10000 100000]
+    python -m benchmarks.checkpoint [--wallets 1000 10000 100000 1000000]
 
-Each is made by a process of its own, so that its peak memory is that of the checkpoint. Afterwards proofs of
-wallets picked at random are derived from what was stored, and verified as the contract does.
+Each is made by a process of its own, so that its peak memory is that of the checkpoint. Meanwhile somebody pays in
+the eon that has begun, one transfer after the other: the longest one is how long writers were stopped. Afterwards
+proofs of wallets picked at random are derived from what was stored, and verified as the contract does.
 """
 
 from __future__ import annotations
@@ -15,13 +16,30 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.common import ROOT, conditions, ledger_database, postgres_conditions, report, start_django
+from benchmarks.common import (
+    ROOT,
+    conditions,
+    ledger_database,
+    percentile,
+    postgres_conditions,
+    report,
+    start_django,
+)
+
+if TYPE_CHECKING:
+    from operator_api.simulation.play import Play
+    from operator_api.simulation.wallets import SimulatedWallet
 
 TABLES = ("exclusivebalanceallotment", "treechunk", "tokencommitment", "rootcommitment")
 PROOFS = 200
+CALM_SECONDS = 5.0
+"""How long transfers are timed before the checkpoint."""
+PAUSE = 0.02
+"""Seconds between two transfers."""
 
 
 def _sizes() -> dict[str, int]:
@@ -46,13 +64,16 @@ def _peak() -> float:
 def make() -> None:
     """Make the checkpoint that is due, in this process, and print what it took."""
     start_django()
-    from benchmarks.population import make_checkpoint
+    from django.db import transaction
+
+    from ledger.checkpoint import create_checkpoint
     from ledger.store import chain_status
 
     chain_status()
     before, used = _peak(), time.process_time()
     began = time.perf_counter()
-    make_checkpoint()
+    with transaction.atomic():
+        create_checkpoint(3, 121)
     took, used = time.perf_counter() - began, time.process_time() - used
     json.dump({"seconds": took, "cpu_seconds": used, "idle_mib": before, "peak_mib": _peak()}, sys.stdout)
 
@@ -91,23 +112,52 @@ def _verify(count: int) -> None:
         )
 
 
+def _pay(play: Play, players: list[SimulatedWallet], over: Callable[[], bool]) -> dict[str, Any]:
+    """Transfers one after the other until it is over, and how long they took."""
+    from ledger.store import StoredTransfer
+
+    sender, recipient = players
+    times: list[float] = []
+    while not over():
+        began = time.perf_counter()
+        assert isinstance(play.pay(sender, recipient, 1), StoredTransfer)
+        times.append(1000 * (time.perf_counter() - began))
+        time.sleep(PAUSE)
+    times.sort()
+    return {
+        "transfers": len(times),
+        "p50_ms": round(percentile(times, 0.50), 1),
+        "p99_ms": round(percentile(times, 0.99), 1),
+        "longest_ms": round(times[-1], 1),
+    }
+
+
+def make_beside_writers(play: Play, players: list[SimulatedWallet], url: str) -> dict[str, Any]:
+    """Have the checkpoint made by another process while the first of the players pays the second."""
+    until = time.monotonic() + CALM_SECONDS
+    before = _pay(play, players, lambda: time.monotonic() > until)
+    command = [sys.executable, "-m", "benchmarks.checkpoint", "--make"]
+    environment = {**os.environ, "DATABASE_URL": url, "LOG_LEVEL": "WARNING"}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE) as process:
+        meanwhile = _pay(play, players, lambda: process.poll() is not None)
+        output, _ = process.communicate()
+    if process.returncode:
+        raise RuntimeError("the checkpoint failed")
+    return {**json.loads(output), "transfers_before": before, "transfers_meanwhile": meanwhile}
+
+
 def measure(count: int) -> tuple[dict[str, Any], dict[str, str]]:
     """The figures, and the settings of PostgreSQL."""
     with ledger_database() as url:
         from benchmarks.population import populate
 
         began = time.perf_counter()
-        populate(count)
+        play = populate(count)
+        players = play.register(2)
+        play.deposit(players[0], 10**18)
         prepared = time.perf_counter() - began
         before = _sizes()
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.checkpoint", "--make"],
-            cwd=ROOT,
-            env={**os.environ, "DATABASE_URL": url, "LOG_LEVEL": "WARNING"},
-            capture_output=True,
-            check=True,
-        )
-        made = json.loads(done.stdout)
+        made = make_beside_writers(play, players, url)
         stored = sum(_sizes().values()) - sum(before.values())
         _verify(count)
         return {
@@ -117,6 +167,8 @@ def measure(count: int) -> tuple[dict[str, Any], dict[str, str]]:
             "peak_memory_mib": round(made["peak_mib"], 1),
             "idle_memory_mib": round(made["idle_mib"], 1),
             "bytes_stored_per_wallet": round(stored / count, 1),
+            "transfers_before": made["transfers_before"],
+            "transfers_meanwhile": made["transfers_meanwhile"],
             "set_up_seconds": round(prepared, 2),
             "proofs_verified": min(PROOFS, count),
         }, postgres_conditions()
@@ -124,12 +176,14 @@ def measure(count: int) -> tuple[dict[str, Any], dict[str, str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--wallets", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--wallets", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--make", action="store_true", help="make the checkpoint that is due in DATABASE_URL")
     arguments = parser.parse_args()
     if arguments.make:
         make()
         return
+    os.environ["SLA_THRESHOLD"] = str(10**6)
+    os.environ["HUB_CHAIN_STALL_SECONDS"] = "0"  # populating takes minutes, in which no block comes
     start = conditions()
     runs, settings = zip(*map(measure, arguments.wallets), strict=True)
     report("checkpoint", start, {"postgresql": settings[0], "runs": runs})
