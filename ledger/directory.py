@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Set
 from threading import Lock
 
 from ledger.engine import Owner
 from ledger.models import Token, Wallet
-from ledger.sql import fetch
+from ledger.sql import array, fetch
 
 REMEMBERED = 200_000
 """Wallets kept in a process's memory, about 300 bytes each."""
@@ -37,25 +38,33 @@ def find_owner(token: bytes, address: bytes) -> Owner | None:
     """The wallet of `address` for the token at address `token`, or None."""
     owner = _owners.get((token, address))
     if owner is None:
-        found = _wallets(address)
-        with _lock:
-            if len(_owners) >= REMEMBERED:
-                _owners.clear()
-            _owners.update(found)
-        owner = found.get((token, address))
+        owner = _meet({address}).get((token, address))
     return owner
 
 
-def _wallets(address: bytes) -> dict[tuple[bytes, bytes], Owner]:
-    """All wallets of the address: who trades needs two of them."""
+def meet(wallets: Iterable[tuple[bytes, bytes]]) -> None:
+    """Look wallets up, by their tokens' and their own addresses, before `find_owner` is asked for each."""
+    unknown = {address for token, address in wallets if (token, address) not in _owners}
+    if unknown:
+        _meet(unknown)
+
+
+def _meet(addresses: Set[bytes]) -> dict[tuple[bytes, bytes], Owner]:
+    """All wallets of the addresses: who trades needs two."""
     rows = fetch(
-        "SELECT t.address, w.id, w.trail_identifier FROM ledger_wallet w JOIN ledger_token t ON t.id = w.token_id"
-        " WHERE w.address = %s",
-        [address],
+        "SELECT t.address, w.address, w.id, w.trail_identifier FROM ledger_wallet w"
+        " JOIN ledger_token t ON t.id = w.token_id WHERE w.address = ANY(%s::bytea[])",
+        [array(addresses)],
     )
-    return {
-        (bytes(token), address): Owner(wallet, bytes(token), address, trail) for token, wallet, trail in rows
+    found = {
+        (bytes(token), bytes(address)): Owner(wallet, bytes(token), bytes(address), trail)
+        for token, address, wallet, trail in rows
     }
+    with _lock:
+        if len(_owners) >= REMEMBERED:
+            _owners.clear()
+        _owners.update(found)
+    return found
 
 
 def owner_of(wallet: Wallet) -> Owner:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
@@ -20,7 +21,7 @@ from django.db import close_old_connections, connections
 from ledger.engine import Command
 from ledger.group_commit import LARGEST_BATCH, GroupCommitter, committer
 from ledger.store import Outcome
-from operator_api.plain_input import IRREGULAR
+from operator_api.plain_input import IRREGULAR, meet
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class Ticket:
     body: bytes
     loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[Result]
+    data: Any = None
     command: Command | None = None
     result: Result = field(default=None)
 
@@ -81,28 +83,31 @@ class Pipeline:
     def _prepare(self) -> None:
         """The thread that reads and verifies."""
         for tickets in batches(self._arrived):
-            close_old_connections()
-            for ticket in tickets:
-                ticket.command = command_of(ticket)
-                if ticket.command is not None:
-                    self._ready.put(ticket)
-            tell([ticket for ticket in tickets if ticket.command is None])
+            with answering(tickets):
+                close_old_connections()
+                parse(tickets)
+                for ticket in tickets:
+                    ticket.command = command_of(ticket)
+                    if ticket.command is not None:
+                        self._ready.put(ticket)
+                tell([ticket for ticket in tickets if ticket.command is None])
         self._ready.put(None)
         connections.close_all()
 
     def _commit(self) -> None:
         """The thread that writes."""
         for tickets in batches(self._ready):
-            close_old_connections()
-            commands = [ticket.command for ticket in tickets if ticket.command is not None]
-            results = self._committer.submit_all(commands)
-            for ticket, result in zip(tickets, results, strict=True):
-                ticket.result = result
-            tell(tickets)
+            with answering(tickets):
+                close_old_connections()
+                commands = [ticket.command for ticket in tickets if ticket.command is not None]
+                results = self._committer.submit_all(commands)
+                for ticket, result in zip(tickets, results, strict=True):
+                    ticket.result = result
+                tell(tickets)
         connections.close_all()
 
 
-def batches(queue: SimpleQueue[Ticket | None]) -> Any:
+def batches(queue: SimpleQueue[Ticket | None]) -> Iterator[list[Ticket]]:
     """What there is in the queue, again and again until None is."""
     while True:
         found = queue.get()
@@ -122,10 +127,32 @@ def batches(queue: SimpleQueue[Ticket | None]) -> Any:
             return
 
 
+@contextmanager
+def answering(tickets: Sequence[Ticket]) -> Iterator[None]:
+    """Requests get what this block raises for an answer, and their thread goes on."""
+    try:
+        yield
+    except Exception as error:
+        for ticket in tickets:
+            ticket.result = error
+        tell(tickets)
+
+
+def parse(tickets: Sequence[Ticket]) -> None:
+    """Parse the bodies and look up at once what reading them needs; what is no JSON is left."""
+    for ticket in tickets:
+        with suppress(ValueError):
+            ticket.data = orjson.loads(ticket.body)
+    try:
+        meet([ticket.data for ticket in tickets])
+    except Exception as error:  # each will be looked up on its own
+        logger.warning("requests are looked up one by one: %s: %s", type(error).__name__, error)
+
+
 def command_of(ticket: Ticket) -> Command | None:
     """The command in a request; None if it is one for the general way."""
     try:
-        return ticket.read(orjson.loads(ticket.body))
+        return None if ticket.data is None else ticket.read(ticket.data)
     except IRREGULAR:
         return None
     except Exception as error:  # nothing was done yet, so the general way may try
@@ -136,7 +163,8 @@ def command_of(ticket: Ticket) -> Command | None:
 def tell(tickets: Sequence[Ticket]) -> None:
     """Let the event loop go on with requests."""
     if tickets:
-        tickets[0].loop.call_soon_threadsafe(_go_on, tickets)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            tickets[0].loop.call_soon_threadsafe(_go_on, tickets)
 
 
 def _go_on(tickets: Sequence[Ticket]) -> None:

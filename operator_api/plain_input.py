@@ -6,16 +6,17 @@ body and say what is wrong with it, if anything.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from ledger.directory import find_owner
+from ledger import directory
 from ledger.engine import Owner
 from nocust.addresses import parse_address
 from nocust.encoding import MAX_UINT256
 from nocust.errors import NocustError
 from nocust.signatures import SIGNATURE_LENGTH
 from operator_api import limits
-from tos.services import may_transact
+from tos import services as terms
 
 LONGEST_AMOUNT = 78
 """Digits of 2**256 - 1."""
@@ -64,12 +65,29 @@ def signature(value: Any) -> bytes:
 
 def wallet(value: Any) -> Owner:
     """The admitted wallet of `{"address", "token"}`."""
-    owner = find_owner(parse_address(value["token"]), parse_address(value["address"]))
+    owner = directory.find_owner(parse_address(value["token"]), parse_address(value["address"]))
     if owner is None:
         raise IrregularError
     return owner
 
 
+def meet(bodies: Iterable[Any]) -> None:
+    """Look up at once the wallets of several parsed bodies and whether their owners signed the terms, so that to
+    read each asks the database nothing."""
+    wallets, senders = set(), set()
+    for body in bodies:
+        try:
+            for name in ("wallet", "recipient"):
+                address = parse_address(body[name]["address"])
+                wallets.add((parse_address(body[name]["token"]), address))
+                if name == "wallet":
+                    senders.add(address)
+        except IRREGULAR:
+            continue
+    directory.meet(wallets)
+    terms.meet(senders)
+
+
 def require_welcome(owner: Owner) -> None:
     """Raises IrregularError unless the owner has signed the terms and is within its limit."""
-    require(may_transact(owner.address) and not limits.is_exhausted(owner.address))
+    require(terms.may_transact(owner.address) and not limits.is_exhausted(owner.address))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
 from datetime import timedelta
 from hashlib import sha256
 from threading import Lock
@@ -144,14 +145,29 @@ def may_transact(address: bytes) -> bool:
     if config is None or _signed.get(address) == config.pk:
         return True
     if has_signed(address, config):
-        with _lock:
-            if len(_signed) >= REMEMBERED:
-                _signed.clear()
-            _signed[address] = config.pk
+        _remember_signed([address], config)
         return True
     window = timedelta(days=settings.TOS_UPDATE_WINDOW_DAYS)
     in_time = timezone.now() - config.time < window
     return in_time and TOSSignature.objects.filter(address=address).exists()
+
+
+def meet(addresses: Iterable[bytes]) -> None:
+    """Look up at once who of the addresses has signed the latest terms, before `may_transact` is asked for each."""
+    config = _recent()
+    if config is None:
+        return
+    unknown = [address for address in addresses if _signed.get(address) != config.pk]
+    if unknown:
+        signed = TOSSignature.objects.filter(tos_config=config, address__in=unknown)
+        _remember_signed([bytes(address) for address in signed.values_list("address", flat=True)], config)
+
+
+def _remember_signed(addresses: Iterable[bytes], config: TOSConfig) -> None:
+    with _lock:
+        if len(_signed) >= REMEMBERED:
+            _signed.clear()
+        _signed.update(dict.fromkeys(addresses, config.pk))
 
 
 def clear() -> None:

@@ -21,7 +21,7 @@ from ledger.tests import http
 from ledger.tests.checks import check_ledger
 from ledger.tests.racing import race
 from ledger.tests.test_store import funded
-from operator_api import limits
+from operator_api import limits, pipeline
 from operator_api.bridge import Bridge
 from operator_api.direct import Direct
 from operator_api.metrics import metrics
@@ -87,10 +87,10 @@ class Server:
 def server() -> Iterator[Server]:
     restoration.forget()
     general, committer = Counting(), GroupCommitter()
-    pipeline = Pipeline(committer)
-    with serving(Direct(general, pipeline)) as port:
+    line = Pipeline(committer)
+    with serving(Direct(general, line)) as port:
         yield Server(port, general, committer)
-    pipeline.close()
+    line.close()
     restoration.forget()
 
 
@@ -255,16 +255,28 @@ def test_a_failing_ledger_is_told_without_a_word_on_what_failed(
     server: Server, play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = payer(server, play)
-
-    def fail(_: Any) -> Any:
-        raise RuntimeError("the disk is full")
-
     monkeypatch.setattr("ledger.group_commit.execute", fail)
     status, headers, body = server.direct("/transfer/", one.body())
     assert (status, body) == (500, {"detail": "Internal error."})
     assert headers["x-content-type-options"] == "nosniff"
     monkeypatch.setattr("ledger.group_commit.execute", store.execute)
     assert server.direct("/transfer/", transfer_body(one.command))[0] == 201
+
+
+def test_a_thread_survives_what_it_did_not_expect(
+    server: Server, play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = payer(server, play)
+    body = one.body()
+    for step in ("close_old_connections", "command_of"):
+        with monkeypatch.context() as patch:
+            patch.setattr(pipeline, step, fail)
+            assert server.direct("/transfer/", body)[0] == 500
+    assert server.direct("/transfer/", body)[0] == 201
+
+
+def fail(*_: Any) -> Any:
+    raise RuntimeError("the disk is full")
 
 
 def test_before_the_first_block_the_hub_is_not_ready(server: Server, play: Play) -> None:

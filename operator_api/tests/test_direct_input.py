@@ -10,10 +10,13 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pytest_django import DjangoAssertNumQueries
 
+from ledger import directory
 from ledger.engine import PlaceOrder, Transfer
 from ledger.tests import http
 from ledger.tests.test_store import funded
+from operator_api import plain_input
 from operator_api.plain_input import IRREGULAR
 from operator_api.simulation.play import Play
 from operator_api.simulation.traders import order_body
@@ -21,6 +24,7 @@ from operator_api.simulation.wallets import transfer_body
 from swapper import direct as orders
 from swapper.serializers import read_order
 from swapper.tests.market import market, trader
+from tos import services as terms
 from transactor import direct as transfers
 from transactor.serializers import read_transfer, verify_marker
 
@@ -77,6 +81,17 @@ def agrees(reading: Reading, body: Any) -> bool:
 
 def test_a_good_body_is_read(reading: Reading) -> None:
     assert agrees(reading, reading[2])
+
+
+def test_reading_asks_the_database_nothing_about_those_that_were_met(
+    reading: Reading, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    assert agrees(reading, reading[2])  # the open pairs are remembered on their own
+    directory.clear()
+    terms.clear()
+    plain_input.meet([None, [], {"wallet": {"address": 7}}, reading[2]])
+    with django_assert_num_queries(0):
+        reading[0](reading[2])
 
 
 def test_what_no_field_takes_is_left_to_the_general_way(reading: Reading) -> None:
