@@ -11,7 +11,7 @@ from ledger.models import ChainStatus
 from ledger.sql import fetch
 from nocust.addresses import to_checksum
 
-SUMS = f"""
+OWNED = f"""
 WITH owned AS (
     SELECT w.token_id,
         sum(COALESCE({AVAILABLE}, n."right" - n."left", b.available, x."right" - x."left", 0)) AS amount
@@ -23,26 +23,36 @@ WITH owned AS (
     LEFT JOIN ledger_exclusivebalanceallotment x ON x.wallet_id = w.id AND x.eon_number = %s
     GROUP BY w.token_id
 ), deposits AS (
-    SELECT token_id, sum(amount) AS amount, sum(amount) FILTER (WHERE wallet_id IS NOT NULL) AS credited
-    FROM ledger_deposit GROUP BY token_id
+    SELECT token_id, sum(amount) AS amount FROM ledger_deposit WHERE wallet_id IS NOT NULL GROUP BY token_id
 ), requests AS (
-    SELECT r.token_id, sum(r.amount) FILTER (WHERE r.wallet_id IS NOT NULL AND NOT r.slashed) AS asked,
-        sum(p.amount) AS paid
-    FROM ledger_withdrawalrequest r LEFT JOIN ledger_withdrawal p ON p.request_id = r.id GROUP BY r.token_id
+    SELECT token_id, sum(amount) AS amount FROM ledger_withdrawalrequest
+    WHERE wallet_id IS NOT NULL AND NOT slashed GROUP BY token_id
 ), written AS (
     SELECT token_id, sum(shortfall) AS amount FROM ledger_tokencommitment GROUP BY token_id
 )
-SELECT t.id, t.address, COALESCE(o.amount, 0),
-    COALESCE(d.credited, 0) - COALESCE(r.asked, 0) + COALESCE(v.amount, 0),
-    COALESCE(d.amount, 0) - COALESCE(r.paid, 0), s.confirmed_block
+SELECT t.address, COALESCE(o.amount, 0),
+    COALESCE(d.amount, 0) - COALESCE(r.amount, 0) + COALESCE(v.amount, 0), s.confirmed_block
 FROM ledger_token t CROSS JOIN ledger_chainstatus s
 LEFT JOIN owned o ON o.token_id = t.id LEFT JOIN deposits d ON d.token_id = t.id
 LEFT JOIN requests r ON r.token_id = t.id LEFT JOIN written v ON v.token_id = t.id
 ORDER BY t.trail
 """  # noqa: S608  (composed of constants)
 """By token: what wallets own by their newest account or allotment; what they must own: deposits credited, less
-withdrawals requested, plus debts written off; what the contract must hold: deposits less payments; as of which
-block. One statement sees one moment of all of it."""
+withdrawals requested, plus debts written off; as of which block. One statement sees one moment of all of it."""
+
+HELD = """
+WITH deposits AS (
+    SELECT token_id, sum(amount) AS amount FROM ledger_deposit GROUP BY token_id
+), payments AS (
+    SELECT r.token_id, sum(p.amount) AS amount
+    FROM ledger_withdrawal p JOIN ledger_withdrawalrequest r ON r.id = p.request_id GROUP BY r.token_id
+)
+SELECT t.address, COALESCE(d.amount, 0) - COALESCE(p.amount, 0), s.confirmed_block
+FROM ledger_token t CROSS JOIN ledger_chainstatus s
+LEFT JOIN deposits d ON d.token_id = t.id LEFT JOIN payments p ON p.token_id = t.id
+ORDER BY t.trail
+"""
+"""By token: what the contract must hold, deposits less payments; as of which block. Reads no balances."""
 
 
 def ledger_unbalanced(status: ChainStatus | None) -> Found:
@@ -50,7 +60,8 @@ def ledger_unbalanced(status: ChainStatus | None) -> Found:
     if status is None:
         return {}
     found: Found = {}
-    for _, address, owned, due, _, block in _sums(status):
+    eon = status.eon
+    for address, owned, due, block in fetch(OWNED, [eon, eon, eon - 1, eon - 1]):
         if owned != due:
             name = to_checksum(bytes(address))
             found[name] = (
@@ -66,13 +77,12 @@ def pool_short(status: ChainStatus | None) -> Found:
         return {}
     contract = chain()
     found: Found = {}
-    for _, address, _, _, due, block in _sums(status):
-        token = bytes(address)
+    for token, amount, block in due():
         held = _held(contract, token, status.eon_of(block), block)
-        if held < due:
+        if held < amount:
             name = to_checksum(token)
             found[name] = (
-                f"the contract holds {held} of {name} at block {block}, {due} was deposited and not paid out"
+                f"the contract holds {held} of {name} at block {block}, {amount} was deposited and not paid out"
             )
     return found
 
@@ -87,9 +97,6 @@ def _held(contract: Contract, token: bytes, eon: int, block: int) -> int:
     return int(node.call(view, block=block)[3])
 
 
-def _sums(status: ChainStatus) -> list[tuple[int, bytes, int, int, int, int]]:
-    rows = fetch(SUMS, [status.eon, status.eon, status.eon - 1, status.eon - 1])
-    return [
-        (token, address, int(own), int(due), int(held), block)
-        for token, address, own, due, held, block in rows
-    ]
+def due() -> list[tuple[bytes, int, int]]:
+    """By token, what the contract must hold at least, and as of which block."""
+    return [(bytes(address), int(amount), block) for address, amount, block in fetch(HELD)]
