@@ -27,10 +27,10 @@ GIB = 2**30
 class Figures:
     """What things cost. Milliseconds are of one processor core."""
 
-    transfer_server_ms: float = 1.6
-    """Server, a transfer through HTTP at 32 connections."""
-    order_server_ms: float = 2.4
-    """Server, an order of one eon through HTTP at 32 connections."""
+    transfer_server_ms: float = 0.5
+    """Server, a transfer through HTTP at 64 to 128 connections."""
+    order_server_ms: float = 0.9
+    """Server, an order of one eon through HTTP at 32 to 64 connections."""
     read_server_ms: float = 7.5
     """Server, a wallet's state with its proof."""
     read_postgres_ms: float = 0.36
@@ -39,7 +39,7 @@ class Figures:
     """Server, an event told to one websocket: 2,500 frames a second."""
     connection_kib: float = 47.0
     """Server, memory of a websocket."""
-    match_ms: float = 0.4
+    match_ms: float = 0.3
     """Accounting worker, an order arriving and matched."""
     transfer_postgres_ms: float = 0.25
     """PostgreSQL, a transfer in batches of 32."""
@@ -57,8 +57,6 @@ class Figures:
     """PostgreSQL, a registration."""
     checkpoint_us: float = 24.5
     """Checkpoint, elapsed, a wallet."""
-    checkpoint_memory_bytes: float = 1440.0
-    """Checkpoint, peak memory, a wallet."""
     checkpoint_stored_bytes: float = 224.0
     """Tables and indexes of a checkpoint, a wallet."""
     checkpoint_gas: float = 37_603.0
@@ -83,8 +81,6 @@ class Limits:
     checkpoint_share: float = 0.125
     """Share of an eon in which the checkpoint is made: orders wait meanwhile, and in the eon's last eighth the
     contract takes none any more."""
-    checkpoint_gib: float = 64.0
-    """Memory for the worker that makes it."""
     block_gas: float = 36e6
     block_seconds: float = 12.0
 
@@ -132,14 +128,12 @@ def model(load: Load, figures: Figures, limits: Limits) -> dict[str, Any]:
     log = (load.transfers + 3 * load.orders) * figures.transfer_log_bytes / MIB
     relay = events * figures.event_relay_ms / seconds
     checkpoint = load.wallets * figures.checkpoint_us / 1e6
-    memory = load.wallets * figures.checkpoint_memory_bytes / GIB
     needs = {
         "PostgreSQL's processors": database / limits.database_cores,
         "PostgreSQL's log": log / limits.log_mib,
         "the relay": relay,
         "matching of the busiest market": matching / load.markets,
         "time for the checkpoint": checkpoint / (limits.checkpoint_share * load.eon),
-        "memory of the checkpoint": memory / limits.checkpoint_gib,
     }
     instances = max(1, math.ceil(max(needs.values())))
     cores = {"servers": server, "matching": matching, "PostgreSQL": database, "relay": relay}
@@ -183,7 +177,6 @@ def eon(load: Load, figures: Figures, instances: int) -> dict[str, Any]:
         "tree_height": height,
         "proof_bytes": 64 * height,
         "checkpoint_seconds": round(wallets * figures.checkpoint_us / 1e6, 1),
-        "checkpoint_memory_gib": round(wallets * figures.checkpoint_memory_bytes / GIB, 2),
         "stored_gib_an_eon": round(wallets * figures.checkpoint_stored_bytes / GIB, 3),
     }
 
@@ -261,18 +254,11 @@ def capacities(figures: Figures, limits: Limits) -> list[tuple[str, str, str, st
             "workers, to one a market",
         ),
         (
-            "checkpoint: time",
+            "checkpoint",
             f"{figures.checkpoint_us:g} µs a wallet",
             f"{limits.checkpoint_share * 86_400 / figures.checkpoint_us * 1e6 / 1e6:,.0f} million in"
             f" {limits.checkpoint_share:g} of a day's eon",
             "longer eons; instances",
-        ),
-        (
-            "checkpoint: memory",
-            f"{figures.checkpoint_memory_bytes:,.0f} bytes a wallet",
-            f"{limits.checkpoint_gib * GIB / figures.checkpoint_memory_bytes / 1e6:,.0f} million in"
-            f" {limits.checkpoint_gib:g} GiB",
-            "memory; instances",
         ),
         ("chain", f"{figures.checkpoint_gas:,.0f} gas an eon", "whatever the number of wallets", "-"),
     ]
@@ -300,7 +286,6 @@ def markdown(figures: Figures, limits: Limits) -> str:
         ("tree's height", "eon", "tree_height"),
         ("proof, bytes", "eon", "proof_bytes"),
         ("checkpoint, s", "eon", "checkpoint_seconds"),
-        ("checkpoint, GiB of memory", "eon", "checkpoint_memory_gib"),
         ("checkpoint, GiB stored", "eon", "stored_gib_an_eon"),
         ("checkpoints, gas a day", "chain", "checkpoint_gas_a_day"),
         ("registering all, days of a PostgreSQL core", "chain", "registration_core_days"),

@@ -46,7 +46,7 @@ def test_an_instance_is_never_asked_for_more_than_it_does(load: Load) -> None:
 def test_what_is_dearer_needs_more() -> None:
     load = LOADS[3]
     cheap = model(load, FIGURES, LIMITS)
-    for name in ("transfer_server_ms", "read_server_ms", "checkpoint_memory_bytes"):
+    for name in ("transfer_server_ms", "read_server_ms", "event_relay_ms"):
         dear = model(load, replace(FIGURES, **{name: 10 * getattr(FIGURES, name)}), LIMITS)
         assert dear["machines"] > cheap["machines"], name
 
@@ -57,5 +57,5 @@ def test_a_load_and_a_cost_of_ones_own() -> None:
     answer = json.loads(done.stdout)
     (result,) = answer["results"]
     assert answer["figures"]["checkpoint_us"] == 12
-    assert result["bound_by"] == "memory of the checkpoint"
+    assert result["bound_by"] == "time for the checkpoint"
     assert result["eon"]["wallets"] * result["instances"] == pytest.approx(2e8, rel=0.001)
