@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from ledger import store
 from ledger.directory import owner_of
 from ledger.engine import Deposit as DepositCommand
+from ledger.group_commit import Committer
 from ledger.models import Deposit, Event, Outbox, Token, Wallet
-from ledger.sql import fetch
+from ledger.sql import execute, fetch, next_ids, write
 from nocust.messages import admission_hash
 from nocust.signatures import is_valid
 from operator_api.error_codes import ErrorCode
 from operator_api.locks import ReadWriteLock
 from tos.models import TOSConfig
-from tos.services import remember
+from tos.services import remember_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,14 @@ class AlreadyAdmittedError(AdmissionError):
     """Another request registered the wallet first."""
 
 
+def barred(addresses: Iterable[bytes]) -> set[bytes]:
+    """Those of the addresses that must not register."""
+    rows = fetch(
+        "SELECT address FROM ledger_blacklist WHERE address = ANY(%s::bytea[])", [list(set(addresses))]
+    )
+    return {bytes(address) for (address,) in rows}
+
+
 def authorization_message(token: Token, address: bytes, eon: int) -> bytes:
     """What the owner signs to register in an eon (`spec/crypto.md` §3)."""
     return admission_hash(settings.HUB_LQD_CONTRACT_ADDRESS, token.address, address, 0, eon)
@@ -63,30 +73,87 @@ def is_authorized(admission: Admission, eon: int) -> bool:
     return is_valid(message, admission.authorization, admission.address)
 
 
-def admit(admissions: Sequence[Admission], eon: int, config: TOSConfig) -> list[Wallet]:
-    """Admit wallets that signed for `eon` and for the terms `config`, in order: all of them or none.
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Wallets that signed for `eon` and for the terms `config`, to be admitted in order: all of them or none."""
 
-    Deposits that were waiting for them are credited. Raises StoppedError, EonChangedError and
-    AlreadyAdmittedError.
-    """
-    try:
-        with transaction.atomic():
-            ReadWriteLock([eon]).read()
-            trails = _lock_trails(admissions)
-            check_open()
-            # Asked while the tokens are held, so that no wallet of a later eon has a smaller trail.
-            if store.chain_status().eon != eon:
-                raise EonChangedError
-            wallets = _register(admissions, eon, trails)
-            for admission in admissions:
-                remember(admission.address, config, admission.tos_signature)
-            _credit_waiting_deposits(wallets)
-            store.notify_outbox()
-    except IntegrityError as error:
-        if "wallet_token_address" in str(error):
-            raise AlreadyAdmittedError from None
-        raise
-    return wallets
+    admissions: Sequence[Admission]
+    eon: int
+    config: TOSConfig
+
+
+Outcome = list[Wallet] | AdmissionError
+
+Place = tuple[int, bytes]
+"""(token id, address): there is one wallet at most."""
+
+
+def admit(admissions: Sequence[Admission], eon: int, config: TOSConfig) -> list[Wallet]:
+    """Admit the wallets of a request, together with those of requests that arrive at the same time. It returns when
+    that is durable. Deposits that were waiting for them are credited. Raises StoppedError, EonChangedError and
+    AlreadyAdmittedError."""
+    return committer.submit(Request(admissions, eon, config))
+
+
+def admit_all(requests: Sequence[Request]) -> list[Outcome]:
+    """Admit the wallets of all requests in one transaction, in order; one that is refused spoils no other."""
+    with transaction.atomic():
+        ReadWriteLock(request.eon for request in requests).read()
+        admissions = [admission for request in requests for admission in request.admissions]
+        trails = _lock_trails(admissions)
+        # Asked while the tokens are held, so that no wallet of a later eon has a smaller trail, and that nobody
+        # else registers these meanwhile.
+        status = store.chain_status()
+        if reason := store.stopped(status):
+            return [StoppedError(reason) for _ in requests]
+        accepted, refused = _decide(requests, status.eon, admitted_places(one.address for one in admissions))
+        wallets = _register([one for request in accepted for one in request.admissions], status.eon, trails)
+        remember_all(
+            (admission.address, request.config, admission.tos_signature)
+            for request in accepted
+            for admission in request.admissions
+        )
+        _credit_waiting_deposits(wallets)
+        store.notify_outbox()
+    left = iter(wallets)
+    return [refused.get(id(request)) or list(islice(left, len(request.admissions))) for request in requests]
+
+
+def _decide(
+    requests: Sequence[Request], eon: int, taken: set[Place]
+) -> tuple[list[Request], dict[int, AdmissionError]]:
+    """The requests that can be admitted in the eon, and the errors of the others by their identities."""
+    accepted: list[Request] = []
+    refused: dict[int, AdmissionError] = {}
+    for request in requests:
+        places = {(admission.token.pk, admission.address) for admission in request.admissions}
+        if request.eon != eon:
+            refused[id(request)] = EonChangedError()
+        elif places & taken or len(places) < len(request.admissions):
+            refused[id(request)] = AlreadyAdmittedError()
+        else:
+            accepted.append(request)
+            taken |= places
+    return accepted, refused
+
+
+class RegistrationCommitter(Committer[Request, list[Wallet]]):
+    """Writes the registrations of concurrent callers together."""
+
+    def execute(self, commands: Sequence[Request]) -> list[Outcome]:
+        return admit_all(commands)
+
+
+committer = RegistrationCommitter()
+"""The one of this process."""
+
+
+def admitted_places(addresses: Iterable[bytes]) -> set[Place]:
+    """The places of all wallets that the addresses have."""
+    rows = fetch(
+        "SELECT token_id, address FROM ledger_wallet WHERE address = ANY(%s::bytea[])", [list(set(addresses))]
+    )
+    return {(token, bytes(address)) for token, address in rows}
 
 
 def check_open() -> None:
@@ -138,11 +205,34 @@ def _register(admissions: Sequence[Admission], eon: int, trails: dict[int, int])
                 registration_operator_authorization=store.operator().sign(message),
             )
         )
-    Wallet.objects.bulk_create(wallets)
-    for token_id, count in sorted(trails.items()):
-        Token.objects.filter(pk=token_id).update(wallet_count=count)
-    Outbox.objects.bulk_create(
-        Outbox(event=Event.REGISTERED_WALLET, object_id=wallet.pk) for wallet in wallets
+    if not wallets:
+        return wallets
+    for wallet, row_id in zip(wallets, next_ids("ledger_wallet_id_seq", len(wallets)), strict=True):
+        wallet.pk = row_id
+    write(
+        "INSERT INTO ledger_wallet (id, token_id, address, trail_identifier, registration_eon_number,"
+        " registration_authorization, registration_operator_authorization) VALUES %s",
+        [
+            (
+                wallet.pk,
+                wallet.token_id,
+                wallet.address,
+                wallet.trail_identifier,
+                eon,
+                wallet.registration_authorization,
+                wallet.registration_operator_authorization,
+            )
+            for wallet in wallets
+        ],
+    )
+    execute(
+        "UPDATE ledger_token t SET wallet_count = n.count FROM unnest(%s::bigint[], %s::bigint[]) n(id, count)"
+        " WHERE t.id = n.id AND t.wallet_count <> n.count",
+        [list(trails), list(trails.values())],
+    )
+    execute(
+        "INSERT INTO ledger_outbox (event, object_id, created) SELECT %s, unnest(%s::bigint[]), now()",
+        [Event.REGISTERED_WALLET.value, [wallet.pk for wallet in wallets]],
     )
     return wallets
 

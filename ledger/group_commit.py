@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Event, Lock
+from typing import Generic, TypeVar
 
 from ledger.engine import Command
 from ledger.store import Outcome, execute
@@ -20,38 +21,46 @@ LARGEST_BATCH = 200
 """Commands in one transaction; more wait for the next."""
 
 
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+
+
 @dataclass(slots=True)
-class _Request:
+class _Request(Generic[Asked, Answer]):
     """The commands of one caller, and what became of each."""
 
-    commands: Sequence[Command]
+    commands: Sequence[Asked]
     woken: Event = field(default_factory=Event)
     leads: bool = False
-    outcomes: list[Outcome | Exception] = field(default_factory=list)
+    outcomes: list[Answer | Exception] = field(default_factory=list)
 
 
-class GroupCommitter:
-    """Writes the commands of concurrent callers together.
+class Committer(Generic[Asked, Answer]):
+    """Writes the commands of concurrent callers together, in the way of a subclass.
 
     A batch that fails as a whole is tried again one command at a time, so that none suffers for another.
     """
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._waiting: list[_Request] = []
+        self._waiting: list[_Request[Asked, Answer]] = []
         self._led = False
 
-    def submit(self, command: Command) -> Outcome:
+    def execute(self, commands: Sequence[Asked]) -> Sequence[Answer | Exception]:
+        """Write commands in a transaction of their own: what became of each, in order."""
+        raise NotImplementedError
+
+    def submit(self, command: Asked) -> Answer:
         """Decide and write one command; returns when it is durable. Raises what the store raises for it."""
         (outcome,) = self.submit_all([command])
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-    def submit_all(self, commands: Sequence[Command]) -> list[Outcome | Exception]:
+    def submit_all(self, commands: Sequence[Asked]) -> list[Answer | Exception]:
         """Decide and write commands, at most LARGEST_BATCH; returns when they are durable: what became of each, or
         what the store raised for it."""
-        request = _Request(commands)
+        request: _Request[Asked, Answer] = _Request(commands)
         with self._lock:
             self._waiting.append(request)
             request.leads = not self._led
@@ -66,7 +75,7 @@ class GroupCommitter:
         """Write the batch that the caller's own request heads, then pass the lead on."""
         batch = self._next()
         try:
-            outcomes = iter(_write([command for request in batch for command in request.commands]))
+            outcomes = iter(self._write([command for request in batch for command in request.commands]))
             for request in batch:
                 request.outcomes = [next(outcomes) for _ in request.commands]
         finally:
@@ -78,7 +87,7 @@ class GroupCommitter:
                     self._waiting[0].leads = True
                     self._waiting[0].woken.set()
 
-    def _next(self) -> list[_Request]:
+    def _next(self) -> list[_Request[Asked, Answer]]:
         with self._lock:
             commands = 0
             for count, request in enumerate(self._waiting):
@@ -90,15 +99,21 @@ class GroupCommitter:
             batch, self._waiting = self._waiting[:count], self._waiting[count:]
         return batch
 
+    def _write(self, commands: Sequence[Asked]) -> list[Answer | Exception]:
+        try:
+            return list(self.execute(commands))
+        except Exception as error:
+            if len(commands) == 1:
+                return [error]
+            logger.warning("a batch of %d failed, trying one by one: %s", len(commands), error)
+            return [outcome for command in commands for outcome in self._write([command])]
 
-def _write(commands: Sequence[Command]) -> list[Outcome | Exception]:
-    try:
-        return list(execute(commands))
-    except Exception as error:
-        if len(commands) == 1:
-            return [error]
-        logger.warning("a batch of %d failed, trying one by one: %s", len(commands), error)
-        return [outcome for command in commands for outcome in _write([command])]
+
+class GroupCommitter(Committer[Command, Outcome]):
+    """The one of the ledger's commands."""
+
+    def execute(self, commands: Sequence[Command]) -> Sequence[Outcome]:
+        return execute(commands)
 
 
 committer = GroupCommitter()

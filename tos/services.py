@@ -14,6 +14,7 @@ from urllib.request import urlopen
 from django.conf import settings
 from django.utils import timezone
 
+from ledger.sql import write
 from nocust.encoding import hex_to_bytes
 from nocust.errors import NocustError
 from nocust.messages import terms_of_service_digest
@@ -128,6 +129,18 @@ def remember(address: bytes, config: TOSConfig, signature: bytes) -> None:
     """Keep an address's valid signature of an edition, once."""
     TOSSignature.objects.get_or_create(
         address=address, tos_config=config, defaults={"tos_signature": signature}
+    )
+
+
+def remember_all(signatures: Iterable[tuple[bytes, TOSConfig, bytes]]) -> None:
+    """Keep valid signatures, each an address, the edition and the signature; of those known already the first."""
+    rows: dict[tuple[bytes, int], bytes] = {}
+    for address, config, signature in signatures:
+        rows.setdefault((address, config.pk), signature)
+    # In one order, so that two transactions with the same addresses do not wait for each other.
+    write(
+        "INSERT INTO tos_tossignature (address, tos_config_id, tos_signature) VALUES %s ON CONFLICT DO NOTHING",
+        [(*place, signature) for place, signature in sorted(rows.items())],
     )
 
 
