@@ -118,7 +118,7 @@ class Trees:
 
 
 remembered = Trees(room=64 * 2**20)
-"""Those of this process: some 250 of a million wallets each."""
+"""Those of this process: some 350 of a million wallets each."""
 
 
 def _read(key: TreeKey) -> Tree:
