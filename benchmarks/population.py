@@ -65,8 +65,9 @@ DROP TABLE payment;
 """
 
 
-def populate(count: int) -> Play:
-    """A play whose Ether has `count` wallets beside the operator's, in eon 3, whose checkpoint is due."""
+def populate(count: int, share: int = ACTIVE_SHARE) -> Play:
+    """A play whose Ether has `count` wallets beside the operator's, in eon 3, whose checkpoint is due. One in
+    `share` of them paid and was paid."""
     from operator_api.simulation.play import Play
 
     play = Play()
@@ -74,7 +75,7 @@ def populate(count: int) -> Play:
         "token": play.tokens[0].pk,
         "count": count,
         "deposit": DEPOSIT,
-        "share": ACTIVE_SHARE,
+        "share": share,
     }
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(REGISTER, values)

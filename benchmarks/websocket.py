@@ -1,40 +1,37 @@
 """Events told to many websocket subscribers: how many a second, how late, and what a connection costs.
 
-python -m benchmarks.websocket [--subscribers 1000 5000] [--events 2000] [--rate 100]
+python -m benchmarks.websocket [--subscribers 10000] [--each 1] [--rate 1000] [--seconds 10]
 
-Each subscriber watches one wallet and the public stream, through one server process. Transfers made beforehand are
-put into the outbox at a steady rate, then all at once; then everybody is told one event. A frame's delay is counted
-from its position, which is when the relay logged it.
+Transfers that were written beforehand are put into the outbox: at a steady rate, each told on the streams of its
+two wallets; then as many as in a second at once; then one event of the public stream, which everybody watches. A
+frame's delay is counted from the commit of its event until the subscriber has it. There is a wallet for each so
+many subscribers, and a transfer of each wallet.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
-import resource
+import pickle
 import socket
 import subprocess
 import sys
-import threading
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-import orjson
 import psutil
-import websockets
 
 from benchmarks.common import ROOT, conditions, ledger_database, percentile, postgres_conditions, report
 from benchmarks.server import HOST, server
 
-WALLETS = 200
-OPENING = 100
-"""Connections being opened at a time."""
-QUIET = 3.0
-"""Seconds without a frame after which none is expected."""
+TRANSFER = "TRANSFER_CONFIRMATION"
+STEPS = 50
+"""Transactions a second in which events are put."""
 
 
 @contextmanager
@@ -54,49 +51,25 @@ def redis() -> Iterator[str]:
         process.wait()
 
 
-# ---- subscribers, in a process of their own ---------------------------------------------------------------------
+@contextmanager
+def relay() -> Iterator[psutil.Process]:
+    """What the audit worker does, in a process of its own."""
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.websocket", "--relay"], cwd=ROOT)
+    try:
+        yield psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        process.wait()
 
 
-async def listen(url: str, streams: list[str]) -> None:
-    """Subscribe as often as there are streams; then, for each line on standard input, print what came until it was
-    quiet."""
-    delays: list[float] = []
-    last = time.monotonic()
-    opening = asyncio.Semaphore(OPENING)
+def run_relay() -> None:
+    from benchmarks.common import start_django
 
-    async def subscriber(stream: str) -> None:
-        nonlocal last
-        async with opening:
-            connection = await websockets.connect(url, open_timeout=60, ping_interval=None, max_queue=None)
-            await connection.send(json.dumps({"op": "subscribe", "args": {"streams": [stream, "hub"]}}))
-            await connection.recv()
-        ready.release()
-        async for text in connection:
-            now = time.time()
-            delays.append(now - orjson.loads(text)["position"] / 1_000_000)
-            last = time.monotonic()
+    start_django()
+    from synchronizer import relay as module
 
-    ready = asyncio.Semaphore(0)
-    tasks = [asyncio.ensure_future(subscriber(stream)) for stream in streams]
-    for _ in tasks:
-        await ready.acquire()
-    print("ready", flush=True)
-    loop = asyncio.get_running_loop()
-    while await loop.run_in_executor(None, sys.stdin.readline):
-        began = last = time.monotonic()
-        while time.monotonic() - last < QUIET:
-            await asyncio.sleep(0.2)
-        found = sorted(delays)
-        delays.clear()
-        result = {
-            "frames": len(found),
-            "seconds": round(last - began, 2),
-            "frames_per_second": round(len(found) / max(last - began, 0.001)),
-            "p50_ms": round(1000 * percentile(found, 0.5), 1) if found else None,
-            "p99_ms": round(1000 * percentile(found, 0.99), 1) if found else None,
-            "slowest_ms": round(1000 * found[-1], 1) if found else None,
-        }
-        print(json.dumps(result), flush=True)
+    while True:
+        module.run(10.0)
 
 
 class Subscribers:
@@ -104,13 +77,15 @@ class Subscribers:
 
     def __init__(self, port: int, streams: list[str]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.websocket", "--listen", f"ws://{HOST}:{port}/ws/"],
+            [sys.executable, "-m", "benchmarks.listeners", str(port)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
+        self.process = psutil.Process(self._process.pid)
         self._send(json.dumps(streams))
-        self._receive()
+        if self._receive() != "ready\n":
+            raise RuntimeError("subscribers could not be connected")
 
     def _send(self, line: str) -> None:
         assert self._process.stdin is not None
@@ -121,13 +96,15 @@ class Subscribers:
         assert self._process.stdout is not None
         return self._process.stdout.readline().decode()
 
-    def begin(self) -> None:
-        """Begin to count."""
-        self._send("count")
-
-    def result(self) -> dict[str, Any]:
-        """What came."""
-        found: dict[str, Any] = json.loads(self._receive())
+    def heard(self) -> list[tuple[float, int]]:
+        """(time, event's id) of what came; waits until nothing more does. Raises RuntimeError if a connection was
+        lost."""
+        with tempfile.NamedTemporaryFile() as file:
+            self._send(file.name)
+            lost = json.loads(self._receive())["lost"]
+            found: list[tuple[float, int]] = pickle.loads(Path(file.name).read_bytes())  # noqa: S301  # our own
+        if lost:
+            raise RuntimeError(f"{lost} connections were lost")
         return found
 
     def stop(self) -> None:
@@ -138,25 +115,22 @@ class Subscribers:
 # ---- the hub's side ----------------------------------------------------------------------------------------------
 
 
-def prepare(events: int) -> tuple[list[str], list[int]]:
-    """The streams of wallets, and transfers between them that can be told."""
+def prepare(wallets: int) -> tuple[list[str], list[int]]:
+    """The streams of wallets, and the ids of transfers that can be told: the first wallet pays the second, that one
+    the third, and so on round."""
+    from benchmarks.population import populate
     from ledger.models import Outbox, Transfer, Wallet
-    from operator_api.simulation.play import Play
     from synchronizer.streams import name_of
 
-    play = Play()
-    players = play.register(WALLETS)
-    for player in players:
-        play.deposit(player, 10**9)
-    for number in range(events):
-        play.pay(players[number % WALLETS], players[(7 * number + 1) % WALLETS], 1)
+    populate(wallets, share=1)
     Outbox.objects.all().delete()
-    wallets = Wallet.objects.filter(pk__in=[player.wallet_id for player in players]).select_related("token")
-    return [name_of(wallet) for wallet in wallets], list(Transfer.objects.values_list("pk", flat=True))
+    rows = list(Transfer.objects.order_by("wallet_id").values_list("pk", "wallet_id"))
+    found = Wallet.objects.select_related("token").in_bulk([sender for _, sender in rows])
+    return [name_of(found[sender]) for _, sender in rows], [pk for pk, _ in rows]
 
 
-def put(event: str, ids: list[int]) -> None:
-    """Events into the outbox, as a transaction that causes them does."""
+def put(event: str, ids: list[int]) -> float:
+    """Events into the outbox, as a transaction that causes them does. When it was committed."""
     from django.db import transaction
 
     from ledger.models import Event
@@ -164,99 +138,123 @@ def put(event: str, ids: list[int]) -> None:
 
     with transaction.atomic():
         tell(*((Event(event), row) for row in ids))
+    return time.time()
 
 
-def relay(over: threading.Event) -> None:
-    """What the audit worker does."""
-    from django.db import connection
-
-    from synchronizer import relay as module
-
-    while not over.is_set():
-        module.run(1.0)
-    connection.close()
-
-
-def memory(port: int) -> int:
-    """MiB of the server process on the port."""
+def server_process(port: int) -> psutil.Process:
+    """The process that listens on the port."""
     for listener in psutil.net_connections("tcp4"):
         if listener.status == psutil.CONN_LISTEN and listener.laddr[1] == port and listener.pid:
-            return int(psutil.Process(listener.pid).memory_info().rss / 2**20)
-    return 0
+            return psutil.Process(listener.pid)
+    raise RuntimeError("the server is gone")
 
 
-def one_size(
-    port: int, streams: list[str], transfers: list[int], subscribers: int, rate: int
-) -> dict[str, Any]:
-    idle = memory(port)
-    began = time.monotonic()
-    everybody = Subscribers(port, [streams[number % len(streams)] for number in range(subscribers)])
-    opened = time.monotonic() - began
-    connected = memory(port)
-    try:
-        everybody.begin()
-        for start in range(0, len(transfers), 10):
-            put("TRANSFER_CONFIRMATION", transfers[start : start + 10])
-            time.sleep(10 / rate)
-        steady = everybody.result()
-        everybody.begin()
-        put("TRANSFER_CONFIRMATION", transfers)
-        burst = everybody.result()
-        everybody.begin()
-        put("EON_STARTED", [2])
-        broadcast = everybody.result()
-    finally:
-        everybody.stop()
-    return {
-        "subscribers": subscribers,
-        "connected_per_second": round(subscribers / opened),
-        "server_idle_mib": idle,
-        "kib_per_connection": round(1024 * (connected - idle) / subscribers, 1),
-        f"{rate}_transfers_a_second": steady,
-        "transfers_at_once": burst,
-        "one_event_to_everybody": broadcast,
-    }
+def resident(process: psutil.Process) -> int:
+    """Bytes of memory."""
+    return int(process.memory_info().rss)
 
 
-def measure(sizes: list[int], events: int, rate: int) -> dict[str, Any]:
+class Run:
+    """Subscribers, each of one wallet's stream and the public one, and what they hear."""
+
+    def __init__(self, port: int, streams: list[str], relay_process: psutil.Process) -> None:
+        self._idle = resident(server_process(port))
+        began = time.monotonic()
+        self._subscribers = Subscribers(port, streams)
+        self._opened = time.monotonic() - began
+        self._count = len(streams)
+        self._members = {
+            "server": server_process(port),
+            "relay": relay_process,
+            "subscribers": self._subscribers.process,
+        }
+
+    def sizes(self) -> dict[str, Any]:
+        """What the connections cost."""
+        server_now = self._members["server"]
+        connected = resident(server_now)
+        return {
+            "subscribers": self._count,
+            "connected_per_second": round(self._count / self._opened),
+            "server_idle_mib": round(self._idle / 2**20),
+            "server_mib": round(connected / 2**20),
+            "server_pss_mib": round(server_now.memory_full_info().pss / 2**20),
+            "kib_per_connection": round((connected - self._idle) / 1024 / self._count, 1),
+        }
+
+    def tell(self, event: str, ids: list[int], rate: int, told_to: int) -> dict[str, Any]:
+        """Put the events into the outbox at a rate, each id once; 0: all at once. Each is told to so many."""
+        before = self._used()
+        committed: dict[int, float] = {}
+        step = max(1, rate // STEPS) if rate else len(ids)
+        start = time.monotonic()
+        for first in range(0, len(ids), step):
+            some = ids[first : first + step]
+            committed.update(dict.fromkeys(some, put(event, some)))
+            if rate:
+                time.sleep(max(0.0, start + (first + step) / rate - time.monotonic()))
+        offered = time.monotonic() - start
+        heard = self._subscribers.heard()
+        after = self._used()
+        if len(heard) != len(ids) * told_to:
+            raise RuntimeError(f"{len(heard)} frames came of {len(ids) * told_to}")
+        delays = sorted(at - committed[key] if key else at - max(committed.values()) for at, key in heard)
+        lasted = max(at for at, _ in heard) - min(committed.values())
+        return {
+            "events_per_second": round(len(ids) / offered) if rate else "at once",
+            "frames": len(heard),
+            "frames_per_second": round(len(heard) / lasted),
+            "p50_ms": round(1000 * percentile(delays, 0.5), 1),
+            "p99_ms": round(1000 * percentile(delays, 0.99), 1),
+            "slowest_ms": round(1000 * delays[-1], 1),
+            "processor_seconds": {name: round(after[name] - before[name], 2) for name in after},
+        }
+
+    def _used(self) -> dict[str, float]:
+        times = {name: process.cpu_times() for name, process in self._members.items()}
+        return {name: used.user + used.system for name, used in times.items()}
+
+    def stop(self) -> None:
+        self._subscribers.stop()
+
+
+def measure(subscribers: int, each: int, rate: int, seconds: int) -> dict[str, Any]:
+    """A run. Raises RuntimeError if a frame is missing or comes twice, or a connection is lost."""
     with redis() as redis_url:
         os.environ["REDIS_URL"] = redis_url
-        with ledger_database() as url:
-            streams, transfers = prepare(events)
-            over = threading.Event()
-            thread = threading.Thread(target=relay, args=[over])
-            thread.start()
-            results = []
-            try:
-                for size in sizes:
-                    limits = {"REDIS_URL": redis_url, "HUB_STREAM_CONNECTIONS_PER_ADDRESS": "0"}
-                    with server(url, limits) as port:
-                        results.append(one_size(port, streams, transfers, size, rate))
-            finally:
-                over.set()
-                thread.join()
-            return {
-                "wallets": WALLETS,
-                "events": events,
-                "sizes": results,
-                "postgresql": postgres_conditions(),
-            }
+        with ledger_database() as url, relay() as relay_process:
+            streams, transfers = prepare(subscribers // each)
+            with server(url, {"REDIS_URL": redis_url}) as port:
+                run = Run(
+                    port, [streams[number % len(streams)] for number in range(subscribers)], relay_process
+                )
+                try:
+                    return run.sizes() | {
+                        "steadily": run.tell(TRANSFER, transfers[: rate * seconds], rate, 2 * each),
+                        "at once": run.tell(TRANSFER, transfers[:rate], 0, 2 * each),
+                        "to everybody": run.tell("EON_STARTED", [2], 0, subscribers),
+                        "afterwards": run.sizes(),
+                        "postgresql": postgres_conditions(),
+                    }
+                finally:
+                    run.stop()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--subscribers", type=int, nargs="+", default=[1000, 5000])
-    parser.add_argument("--events", type=int, default=2000)
-    parser.add_argument("--rate", type=int, default=100, help="transfers a second")
-    parser.add_argument("--listen", help=argparse.SUPPRESS)
+    parser.add_argument("--subscribers", type=int, default=10_000)
+    parser.add_argument("--each", type=int, default=1, help="subscribers of each wallet")
+    parser.add_argument("--rate", type=int, default=1000, help="transfers a second")
+    parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--relay", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    if arguments.listen:
-        asyncio.run(listen(arguments.listen, json.loads(sys.stdin.readline())))
+    if arguments.relay:
+        run_relay()
         return
     start = conditions()
-    report("websocket", start, measure(arguments.subscribers, arguments.events, arguments.rate))
+    report(
+        "websocket", start, measure(arguments.subscribers, arguments.each, arguments.rate, arguments.seconds)
+    )
 
 
 if __name__ == "__main__":

@@ -6,24 +6,23 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
 from enum import IntEnum
 from typing import Any, TypeVar
 
 import orjson
-from channels.consumer import get_handler_name
-from channels.exceptions import StopConsumer
-from channels.generic.websocket import AsyncWebsocketConsumer
-from channels.utils import await_many_dispatch
+from channels.consumer import AsyncConsumer
+from uvicorn.protocols.utils import ClientDisconnected
 
-from auditor import render, selectors
 from ledger import positions
-from ledger.store import HubNotReadyError, chain_status
-from synchronizer import streams
+from ledger.store import HubNotReadyError
+from synchronizer import snapshots, streams
 from synchronizer.admittance import Admittance
 from synchronizer.database import in_database
 from synchronizer.replay import Since, replay, since_of
 from synchronizer.switchboard import leave_all, switchboard
+from synchronizer.wire import Send, encoded, wire_of
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +46,10 @@ class Close(IntEnum):
 
 
 R = TypeVar("R")
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Waiting = tuple[int, str | None, bytes]
+"""(position, group, frame); the group is None for what is sent in any case."""
 admittance = Admittance()
 RAW_ADDRESS = re.compile("[0-9a-fA-F]{40}")
 
@@ -55,57 +58,60 @@ class RequestError(Exception):
     """A request that is answered with an error frame."""
 
 
-class StreamConsumer(AsyncWebsocketConsumer):
+class StreamConsumer(AsyncConsumer):
     """One connection: its subscriptions, and the frames waiting to be sent.
 
-    Requests and frames are handled one after the other in the connection's own task, so a slow client delays
-    nobody else.
+    Frames are written to the connection as they come; while it takes no more, and while a request is answered, they
+    wait. So everything is sent in order, and a slow client delays nobody else.
     """
 
-    async def __call__(
-        self,
-        scope: dict[str, Any],
-        receive: Callable[[], Awaitable[dict[str, Any]]],
-        send: Callable[[dict[str, Any]], Awaitable[None]],
-    ) -> None:
-        self.scope = scope
-        self.base_send = send
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.wire = wire_of(scope, send)
+        self.wire.resumed = self.flush
         self.held: dict[str, str] = {}
         self.sent: dict[str, int] = {}
-        self.waiting: asyncio.Queue[dict[str, Any]] = asyncio.Queue(MAX_WAITING)
-        self.closing = False
+        self.waiting: deque[Waiting] = deque()
+        self.busy = True
         self.heart: asyncio.TimerHandle | None = None
         with admittance.visit(scope) as admitted:
-            self.admitted = admitted
             try:
-                await await_many_dispatch([receive, self.waiting.get], self.dispatch)
-            except StopConsumer:
+                await receive()  # the connection
+                await switchboard().ready(READY_TIMEOUT)
+                await send({"type": "websocket.accept"})
+                if admitted:
+                    await self.talk(receive)
+                else:
+                    # Clients of the original hub die of a refused handshake, so the connection is made and closed.
+                    self.wire.end(Close.POLICY_VIOLATION)
+                    await self.wire.drained()
+            except ClientDisconnected:
                 pass
             finally:
                 self.leave()
 
-    async def dispatch(self, message: dict[str, Any]) -> None:
-        """Call the handler of a message. Requests read the database in threads that look after themselves."""
-        await getattr(self, get_handler_name(message))(message)
-
-    async def connect(self) -> None:
-        await switchboard().ready(READY_TIMEOUT)
-        await self.accept()
-        if not self.admitted:
-            # Clients of the original hub die of a refused handshake, so the connection is made and closed.
-            self.closing = True
-            await self.close(Close.POLICY_VIOLATION)
-
-    async def websocket_disconnect(self, message: dict[str, Any]) -> None:
-        raise StopConsumer
+    async def talk(self, receive: Receive) -> None:
+        """Answer requests until the connection ends; a client that does not read what it is sent gets no answer
+        until it does."""
+        while True:
+            self.busy = False
+            self.flush()
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            while self.waiting:
+                await self.wire.drained()
+                self.flush()
+            self.busy = True
+            await self.take(message.get("text"))
 
     def leave(self) -> None:
         """End all subscriptions and the heartbeat."""
         self.end_streams()
         self.end_heartbeat()
+        self.waiting.clear()
 
     def end_stream(self, group: str) -> None:
-        del self.held[group]
+        self.held.pop(group, None)
         self.sent.pop(group, None)
         switchboard().unsubscribe(group, self)
 
@@ -114,49 +120,51 @@ class StreamConsumer(AsyncWebsocketConsumer):
         self.held.clear()
         self.sent.clear()
 
-    def deliver(self, position: int, group: str, frame: str) -> None:
-        """Queue a frame; a client that reads too slowly loses its connection."""
-        self.queue({"type": "stream.frame", "position": position, "group": group, "text": frame})
+    # -- frames that come of themselves ---------------------------------------------------------------------
 
-    def queue(self, message: dict[str, Any]) -> None:
-        try:
-            self.waiting.put_nowait(message)
-        except asyncio.QueueFull:
+    def deliver(self, position: int, group: str | None, frame: bytes) -> None:
+        """Write a frame, or keep it until the connection takes it; a client that reads too slowly is left."""
+        if not self.waiting and not self.busy and self.wire.ready:
+            self.pass_on(position, group, frame)
+        elif len(self.waiting) < MAX_WAITING:
+            self.waiting.append((position, group, frame))
+        else:
             logger.warning("a client reads too slowly and is disconnected")
             self.leave()
-            self.waiting.get_nowait()
-            self.waiting.put_nowait({"type": "stream.overflow"})
+            self.wire.end(Close.TRY_AGAIN_LATER)
 
-    async def stream_frame(self, message: dict[str, Any]) -> None:
-        await self.pass_on(message["position"], message["group"], message["text"])
+    def flush(self) -> None:
+        """Write what waits, as far as the connection takes it."""
+        while self.waiting and not self.busy and self.wire.ready:
+            self.pass_on(*self.waiting.popleft())
 
-    async def pass_on(self, position: int, group: str, frame: str) -> None:
-        """Send a frame of a stream that is still subscribed, unless it was sent before."""
-        if not self.closing and group in self.held and position > self.sent.get(group, -1):
+    def pass_on(self, position: int, group: str | None, frame: bytes) -> None:
+        """Write a frame of a stream that is still subscribed, unless it was sent before."""
+        if group is not None:
+            if group not in self.held or position <= self.sent.get(group, -1):
+                return
             self.sent[group] = position
-            await self.send(text_data=frame)
+        self.wire.write(frame)
 
-    async def stream_heartbeat(self, message: dict[str, Any]) -> None:
-        if not self.closing:
-            await self.send(text_data=streams.heartbeat(message["position"], time.time()))
+    async def send_again(self, position: int, group: str, frame: str) -> None:
+        """Send what was missed, once the client has taken what was sent before."""
+        await self.wire.drained()
+        self.pass_on(position, group, encoded(frame))
 
-    async def stream_overflow(self, message: dict[str, Any]) -> None:
-        self.closing = True
-        await self.close(Close.TRY_AGAIN_LATER)
+    # -- requests -------------------------------------------------------------------------------------------
 
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        if self.closing:
-            return
-        if text_data is None:
+    async def take(self, text: str | None) -> None:
+        """Answer a request."""
+        if text is None:
             await self.refuse("Text frames only.")
             return
-        if len(text_data) > MAX_FRAME:
+        if len(text) > MAX_FRAME:
             await self.refuse(f"A request has at most {MAX_FRAME} characters.")
             return
         try:
-            request = orjson.loads(text_data)
+            request = orjson.loads(text)
         except orjson.JSONDecodeError:
-            await self.refuse("A request is a JSON document.", text_data)
+            await self.refuse("A request is a JSON document.", text)
             return
         try:
             await self.answer(request)
@@ -165,11 +173,13 @@ class StreamConsumer(AsyncWebsocketConsumer):
 
     async def refuse(self, message: str, cause: Any = None, **envelope: Any) -> None:
         """Send an error frame."""
-        await self.send(text_data=streams.error(message, cause, **envelope))
+        await self.wire.drained()
+        self.wire.write(encoded(streams.error(message, cause, **envelope)))
 
     async def respond(self, kind: str, data: Any, **envelope: Any) -> None:
         """Send the answer to a request."""
-        await self.send(text_data=streams.response(kind, data, **envelope))
+        await self.wire.drained()
+        self.wire.write(encoded(streams.response(kind, data, **envelope)))
 
     async def answer(self, request: Any) -> None:
         """Do what a request asks. An operation that is not known gets no answer."""
@@ -222,13 +232,13 @@ class StreamConsumer(AsyncWebsocketConsumer):
                 "Events since then are not known any more: take a snapshot.",
                 request,
                 code=code,
-                stream=self.held[group],
+                stream=self.held.get(group, group),
                 position=state[0],
             )
         await self.respond("subscribe", data, position=state[0])
         for group, position in since.accepted(*state).items():
             self.sent[group] = position
-        await replay(since.accepted(*state), self.pass_on)
+        await replay(since.accepted(*state), self.send_again)
 
     async def unsubscribe(self, args: dict[str, Any], request: Any) -> None:
         names = _names(args)
@@ -255,9 +265,10 @@ class StreamConsumer(AsyncWebsocketConsumer):
         await self.respond("heartbeat", {"seconds": seconds})
 
     def beat(self, seconds: int) -> None:
-        """Queue a heartbeat, and the one after it."""
+        """Send a heartbeat, behind what waits, and plan the one after it."""
         self.heart = asyncio.get_running_loop().call_later(seconds, self.beat, seconds)
-        self.queue({"type": "stream.heartbeat", "position": switchboard().settled(self.held)})
+        text = streams.heartbeat(switchboard().settled(self.held), time.time())
+        self.deliver(0, None, encoded(text))
 
     def end_heartbeat(self) -> None:
         if self.heart is not None:
@@ -272,10 +283,13 @@ class StreamConsumer(AsyncWebsocketConsumer):
         if not isinstance(resource, str) or not isinstance(params, dict):
             raise RequestError("get needs resource, a name, and params, an object.")
         if resource == "wallet":
-            position, eon, state = await _read(_wallet_state, *_wallet_query(params))
+            found = await _read(snapshots.wallet_state, *_wallet_query(params))
+            if found is None:
+                raise RequestError("There is no such wallet.")
+            position, eon, state = found
             await self.respond(resource, orjson.Fragment(state), position=position, eon_number=eon)
         elif resource == "operator":
-            await self.respond(resource, orjson.Fragment(await _read(_positions)))
+            await self.respond(resource, orjson.Fragment(await _read(snapshots.hub_positions)))
         else:
             raise RequestError(f"There is no resource {resource!r}.")
 
@@ -297,16 +311,21 @@ def _names(args: dict[str, Any]) -> list[str]:
 
 
 def _wallet_query(params: dict[str, Any]) -> tuple[bytes, bytes, int | None]:
-    addresses = []
-    for name in ("token_address", "wallet_address"):
-        value = params.get(name)
-        if not isinstance(value, str) or not RAW_ADDRESS.fullmatch(value):
-            raise RequestError(f"{name} is 40 hexadecimal digits without 0x.")
-        addresses.append(bytes.fromhex(value))
+    token, wallet = _addresses(params, "token_address", "wallet_address")
     eon = params.get("eon_number", "")
     if eon is not None and (not isinstance(eon, int) or isinstance(eon, bool)):
         raise RequestError("eon_number is an integer, or null for the latest.")
-    return addresses[0], addresses[1], eon
+    return token, wallet, eon
+
+
+def _addresses(params: dict[str, Any], *names: str) -> list[bytes]:
+    found = []
+    for name in names:
+        value = params.get(name)
+        if not isinstance(value, str) or not RAW_ADDRESS.fullmatch(value):
+            raise RequestError(f"{name} is 40 hexadecimal digits without 0x.")
+        found.append(bytes.fromhex(value))
+    return found
 
 
 async def _read(function: Callable[..., R], *args: Any) -> R:
@@ -319,18 +338,3 @@ async def _read(function: Callable[..., R], *args: Any) -> R:
     except Exception:
         logger.exception("a websocket request failed")
         raise RequestError("The request cannot be answered now.") from None
-
-
-def _wallet_state(token: bytes, address: bytes, eon: int | None) -> tuple[int, int, bytes]:
-    """The position up to which everything told is in a state, the state's eon, and the state. They are read in this
-    order, so that neither is too new: of the latest eon, no checkpoint told up to there is of a later one."""
-    position = positions.told_until()
-    wallet = selectors.find_wallet(token, address)
-    if wallet is None:
-        raise RequestError("There is no such wallet.")
-    number = eon if eon is not None and eon >= 0 else chain_status().eon + (eon or 0)
-    return position, number, orjson.dumps(render.wallet_state(selectors.wallet_history(wallet, number)))
-
-
-def _positions() -> bytes:
-    return orjson.dumps(render.positions(chain_status()))

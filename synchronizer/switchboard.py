@@ -27,7 +27,8 @@ from synchronizer import log
 from synchronizer.database import in_database
 from synchronizer.events import Frame, Item, checkpoint_frames, logged
 from synchronizer.log import Entry
-from synchronizer.streams import ALL_WALLETS
+from synchronizer.streams import ALL_WALLETS, wallet_of
+from synchronizer.wire import encoded
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +50,8 @@ R = TypeVar("R")
 class Subscriber(Protocol):
     """A connection that takes frames."""
 
-    def deliver(self, position: int, group: str, frame: str) -> None:
-        """Take a frame, at once and without failing. It may have come before."""
+    def deliver(self, position: int, group: str, frame: bytes) -> None:
+        """Take a frame as it goes over the wire, at once and without failing. It may have come before."""
 
 
 @dataclass(slots=True)
@@ -194,16 +195,20 @@ class Switchboard:
             line.append(frame)
 
     def _deliver(self, frame: Frame) -> None:
-        for subscriber in tuple(self._subscribers.get(frame[1], ())):
-            subscriber.deliver(*frame)
+        position, group, text = frame
+        subscribers = self._subscribers.get(group)
+        if subscribers:
+            data = encoded(text)
+            for subscriber in tuple(subscribers):
+                subscriber.deliver(position, group, data)
 
     def _hold(self, position: int, read: Callable[[Sequence[str]], list[Frame]]) -> None:
-        """Give all groups the frames that `read` finds in the database, at this position.
+        """Give all wallets' groups the frames that `read` finds in the database, at this position.
 
         What comes meanwhile waits behind them. So whatever came before is in what is read, and whatever is not
         comes after it: nothing falls between.
         """
-        groups = list(self._subscribers)
+        groups = [group for group in self._subscribers if wallet_of(group) is not None]
         slots = {group: Slot(position) for group in groups}
         for group, slot in slots.items():
             self._held.setdefault(group, deque()).append(slot)

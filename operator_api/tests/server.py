@@ -11,6 +11,8 @@ from typing import Any
 
 import uvicorn
 
+from synchronizer.wire import ServerWire
+
 Start = Callable[..., Callable[[bytes], None]]
 WSGI = Callable[[dict[str, Any], Start], Iterable[bytes]]
 
@@ -23,7 +25,7 @@ def serving(application: Any) -> Iterator[int]:
         application,
         lifespan="off",
         http="httptools",
-        ws="websockets",
+        ws=ServerWire,
         loop="uvloop",
         log_level="warning",
         proxy_headers=False,

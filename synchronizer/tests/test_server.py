@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import orjson
 import pytest
@@ -15,11 +17,13 @@ import websockets
 
 from ledger.sql import fetch
 from operator_api.simulation.play import Play
-from synchronizer import database
+from synchronizer import consumers, database, wire
 from synchronizer.database import in_database
 from synchronizer.switchboard import switchboard
-from synchronizer.tests.conftest import Connect, stream, tell
+from synchronizer.tests.conftest import Connect, Redis, stream, tell
+from synchronizer.tests.servers import Server
 from synchronizer.tests.test_relay import players
+from synchronizer.wire import ServerWire
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CLIENTS = 80
@@ -32,7 +36,7 @@ async def server(connect: Connect) -> AsyncIterator[str]:
 
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    running = uvicorn.Server(uvicorn.Config(application, log_level="warning", lifespan="off"))
+    running = uvicorn.Server(uvicorn.Config(application, log_level="warning", lifespan="off", ws=ServerWire))
     running.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     serving = asyncio.ensure_future(running._serve(sockets=[listener]))
     while not running.started:
@@ -40,6 +44,55 @@ async def server(connect: Connect) -> AsyncIterator[str]:
     yield f"ws://127.0.0.1:{listener.getsockname()[1]}"
     running.should_exit = True
     await serving
+
+
+async def slow_client(url: str) -> websockets.ClientConnection:
+    """A client that is sent far more than it reads, until the hub leaves it."""
+    group = "wallet." + "0a" * 20 + "." + "0b" * 20
+    client = await websockets.connect(url + "/ws/", max_queue=1, ping_interval=None, close_timeout=1)
+    await ask(client, "subscribe", streams=[group.replace(".", "/")])
+    board = switchboard()
+    position = 0
+    async with asyncio.timeout(20):
+        while board._subscribers:
+            position += 1
+            board._pass((position, group, orjson.dumps([position, "x" * 100_000]).decode()))
+            await asyncio.sleep(0)
+    return client
+
+
+async def closing(client: websockets.ClientConnection) -> AsyncIterator[str | bytes]:
+    """What comes until the hub closes."""
+    with contextlib.suppress(websockets.ConnectionClosedError):
+        while True:
+            yield await client.recv()
+
+
+async def test_a_slow_client_is_told_to_come_again(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumers, "MAX_WAITING", 20)
+    client = await slow_client(server)
+    found = [orjson.loads(text)[0] async for text in closing(client)]
+    assert found == list(range(1, len(found) + 1))
+    assert client.close_code == consumers.Close.TRY_AGAIN_LATER
+
+
+async def test_a_client_that_never_reads_again_loses_its_socket(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "MAX_WAITING", 20)
+    monkeypatch.setattr(wire, "CLOSE_SECONDS", 0.5)
+    lost = asyncio.Event()
+    original = ServerWire.connection_lost
+
+    def note(connection: ServerWire, error: Exception | None) -> None:
+        lost.set()
+        original(connection, error)
+
+    monkeypatch.setattr(ServerWire, "connection_lost", note)
+    client = await slow_client(server)
+    assert not lost.is_set()
+    await asyncio.wait_for(lost.wait(), 5)
+    client.transport.abort()
 
 
 async def ask(client: websockets.ClientConnection, op: str, **args: object) -> object:
@@ -90,3 +143,20 @@ async def test_many_connections_share_few_of_the_database(play: Play, server: st
     async with asyncio.timeout(5):
         while switchboard()._subscribers:
             await asyncio.sleep(0.02)
+
+
+async def test_a_server_that_ends_tells_its_clients(
+    redis: Redis, transactional_db: None, tmp_path: Path
+) -> None:
+    process = Server(redis.url.rpartition("/")[0], tmp_path)
+    process.start()
+    try:
+        await process.started()
+        async with websockets.connect(process.url) as client:
+            await ask(client, "subscribe", streams=["hub"])
+            await asyncio.to_thread(process.kill, signal.SIGTERM)
+            await asyncio.wait_for(client.wait_closed(), 5)
+            assert client.close_code == 1012
+    finally:
+        process.kill()
+    assert "Traceback" not in process.log.read_text()
