@@ -261,6 +261,7 @@ class Writer:
                 " WHERE tx_id = %s AND eon_number >= %s",
                 [event.signature, str(event.order.tx_id), event.order.eon],
             )
+            self.told.append((Event.SWAP_FREEZING, event.order.row))
             return StoredOrder(event, event.order, self.now)
         if isinstance(event, OrderCancelled):
             return self._close(

@@ -288,6 +288,10 @@ class StreamConsumer(AsyncConsumer):
                 raise RequestError("There is no such wallet.")
             position, eon, state = found
             await self.respond(resource, orjson.Fragment(state), position=position, eon_number=eon)
+        elif resource == "orders":
+            sold_and_bought = _addresses(params, "sold_token", "bought_token")
+            position, eon, book = await _read(snapshots.open_orders, *sold_and_bought)
+            await self.respond(resource, orjson.Fragment(book), position=position, eon_number=eon)
         elif resource == "operator":
             await self.respond(resource, orjson.Fragment(await _read(snapshots.hub_positions)))
         else:

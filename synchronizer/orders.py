@@ -18,12 +18,13 @@ from synchronizer.streams import group_of, name_of
 
 @dataclass(frozen=True, slots=True)
 class OrderEvent:
-    """How an event about an order is told: from which of its states, as what, and by which name on the stream of
-    its pair, if there."""
+    """How an event about an order is told: from which of its states, as what, by which name on the stream of its
+    pair, if there, and whether on those of its wallets."""
 
     states: tuple[str, ...]
     render: Callable[[Transfer], Object]
     on_pair: str | None
+    on_wallets: bool = True
 
     def rows(self) -> QuerySet[Transfer]:
         """Orders with all that is told of them."""
@@ -37,6 +38,7 @@ _FINALIZED = ("recipient_finalization_active_state",)
 ORDER_EVENTS: Mapping[str, OrderEvent] = {
     Event.SWAP_CONFIRMATION: OrderEvent(_SIGNED, render_swaps.order_receipt, "INCOMING_SWAP"),
     Event.MATCHED_SWAP: OrderEvent(_SIGNED, render_swaps.order_receipt, "MATCHED_SWAP"),
+    Event.SWAP_FREEZING: OrderEvent((), render_swaps.order_freezing, "FROZEN_SWAP", on_wallets=False),
     Event.SWAP_CANCELLATION: OrderEvent(_CANCELLED, render_swaps.order_cancellation, "CANCELLED_SWAP"),
     Event.SWAP_FINALIZATION: OrderEvent(_FINALIZED, render_swaps.order_finalization, None),
 }
@@ -52,10 +54,11 @@ class Told(NamedTuple):
 
 def told_of(event: str, row: Transfer) -> list[Told]:
     """The streams that are told an event about an order."""
-    streams = [Told(group_of(wallet), name_of(wallet), event) for wallet in (row.recipient, row.wallet)]
-    on_pair = ORDER_EVENTS[event].on_pair
-    if on_pair is not None:
-        streams.append(Told(*pair_of(row.wallet.token, row.recipient.token), on_pair))
+    kind = ORDER_EVENTS[event]
+    wallets = (row.recipient, row.wallet) if kind.on_wallets else ()
+    streams = [Told(group_of(wallet), name_of(wallet), event) for wallet in wallets]
+    if kind.on_pair is not None:
+        streams.append(Told(*pair_of(row.wallet.token, row.recipient.token), kind.on_pair))
     return streams
 
 

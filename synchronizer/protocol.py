@@ -45,6 +45,7 @@ def _named(definition: str) -> Object:
 EON = _integer("the eon")
 ROOT = _text("the checkpoint's root", pattern="^0x[0-9a-f]{64}$")
 HASH = _text("a block's hash", pattern="^0x[0-9a-f]{64}$")
+AMOUNT = _text("an amount", pattern="^[0-9]+$")
 POSITION = _integer("a position: all events told have different, growing ones", minimum=0)
 STREAMS = {"type": "array", "items": _text("a stream"), "maxItems": MAX_STREAMS}
 COMMITMENT = _object({"eon_number": EON, "merkle_root": ROOT})
@@ -67,7 +68,8 @@ WALLET_EVENTS: Mapping[str, tuple[Object, str]] = {
 }
 PAIR_EVENTS: Mapping[str, tuple[Object, str]] = {
     "INCOMING_SWAP": (_named("SwapReceipt"), "an order was accepted, or goes on in a new eon"),
-    "MATCHED_SWAP": (_named("SwapReceipt"), "an order was matched"),
+    "MATCHED_SWAP": (_named("SwapReceipt"), "an order was matched; one that is complete is off the market"),
+    "FROZEN_SWAP": (_named("SwapFreeze"), "an order was frozen: it is off the market"),
     "CANCELLED_SWAP": (_named("SwapCancellation"), "an order was cancelled"),
 }
 HUB_EVENTS: Mapping[str, tuple[Object, str]] = {
@@ -116,6 +118,23 @@ WALLET_PARAMS = _object(
         },
     }
 )
+ORDERS_PARAMS = _object(
+    {
+        "sold_token": _text("without 0x", pattern=f"^{ADDRESS}$"),
+        "bought_token": _text("without 0x", pattern=f"^{ADDRESS}$"),
+    }
+)
+OPEN_ORDER = _object(
+    {
+        "id": _integer("the order's row of the eon"),
+        "tx_id": _text("the same in all its eons"),
+        "eon_number": EON,
+        "amount": AMOUNT,
+        "amount_swapped": AMOUNT,
+        "sell_order": {"type": "boolean"},
+        "matched_amounts": _object({"matched_in": AMOUNT, "matched_out": AMOUNT}),
+    }
+)
 ARGUMENTS: Mapping[str, tuple[Object, str]] = {
     "subscribe": (
         _object({"streams": STREAMS}, since=SINCE),
@@ -131,10 +150,11 @@ ARGUMENTS: Mapping[str, tuple[Object, str]] = {
         {
             "oneOf": [
                 _object({"resource": {"const": "wallet"}, "params": WALLET_PARAMS}),
+                _object({"resource": {"const": "orders"}, "params": ORDERS_PARAMS}),
                 _object({"resource": {"const": "operator"}, "params": _object({})}),
             ]
         },
-        "Read a wallet's state in an eon, or where the hub stands.",
+        "Read a wallet's state in an eon, the open orders of a pair, or where the hub stands.",
     ),
 }
 ANSWERS: Mapping[str, tuple[Object, Object]] = {
@@ -150,6 +170,13 @@ ANSWERS: Mapping[str, tuple[Object, Object]] = {
         {
             "position": POSITION | {"description": "everything told up to it is in the state"},
             "eon_number": EON,
+        },
+    ),
+    "orders": (
+        {"type": "array", "items": OPEN_ORDER, "description": "those in force, in order of their ids"},
+        {
+            "position": POSITION | {"description": "everything told up to it is in the list"},
+            "eon_number": EON | {"description": "the eon of the newest checkpoint"},
         },
     ),
     "operator": (_object({"latest": {"type": "object"}, "confirmed": {"type": "object"}}), {}),

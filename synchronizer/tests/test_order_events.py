@@ -115,9 +115,12 @@ async def test_an_order_is_told_to_its_wallets_and_its_pair(play: Play, connect:
         "sender_cancellation_active_state",
         "recipient_cancellation_active_state",
     }
-    assert await notices(client, 5) == [
+    frozen = await model(Event.SWAP_FREEZING, seller)
+    assert frozen["matched_amounts"] == {"matched_in": "60", "matched_out": "30"}
+    assert await notices(client, 6) == [
         (stream(buyer, "credit"), "SWAP_FINALIZATION", finalized),
         (stream(buyer, "debit"), "SWAP_FINALIZATION", finalized),
+        (SELLING, "FROZEN_SWAP", frozen),
         (stream(seller, "credit"), "SWAP_CANCELLATION", cancelled),
         (stream(seller, "debit"), "SWAP_CANCELLATION", cancelled),
         (SELLING, "CANCELLED_SWAP", cancelled),

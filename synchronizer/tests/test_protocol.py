@@ -37,7 +37,7 @@ def test_operations() -> None:
 def test_events() -> None:
     assert set(KINDS) == {str(event) for event in Event}
     assert set(protocol.HUB_EVENTS) == ON_HUB
-    assert set(protocol.WALLET_EVENTS) == set(KINDS) - ON_HUB | {"CHECKPOINT_CREATED"}
+    assert set(protocol.WALLET_EVENTS) == set(KINDS) - ON_HUB - {"SWAP_FREEZING"} | {"CHECKPOINT_CREATED"}
     assert set(protocol.PAIR_EVENTS) == {kind.on_pair for kind in ORDER_EVENTS.values()} - {None}
     for heading, events in (
         ("Events of wallets", protocol.WALLET_EVENTS),
@@ -117,6 +117,13 @@ async def test_what_is_spoken_is_what_is_written(
         "response.ping": ("ping", {}),
         "response.heartbeat": ("heartbeat", {"seconds": 0}),
         "response.wallet": ("get", {"resource": "wallet", "params": params}),
+        "response.orders": (
+            "get",
+            {
+                "resource": "orders",
+                "params": {"sold_token": bob.token.hex(), "bought_token": bob.token.hex()},
+            },
+        ),
         "response.operator": ("get", {"resource": "operator", "params": {}}),
         "response.unsubscribe": ("unsubscribe", {"streams": ["hub"]}),
         "response.subscribe": ("subscribe", {"streams": [stream(bob), "hub"], "since": 0}),
