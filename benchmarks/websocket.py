@@ -154,17 +154,25 @@ def resident(process: psutil.Process) -> int:
     return int(process.memory_info().rss)
 
 
+def processor_seconds(process: psutil.Process) -> float:
+    """What it used so far."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
 class Run:
     """Subscribers, each of one wallet's stream and the public one, and what they hear."""
 
     def __init__(self, port: int, streams: list[str], relay_process: psutil.Process) -> None:
-        self._idle = resident(server_process(port))
+        server_now = server_process(port)
+        self._idle, used = resident(server_now), processor_seconds(server_now)
         began = time.monotonic()
         self._subscribers = Subscribers(port, streams)
         self._opened = time.monotonic() - began
+        self._opening = processor_seconds(server_now) - used
         self._count = len(streams)
         self._members = {
-            "server": server_process(port),
+            "server": server_now,
             "relay": relay_process,
             "subscribers": self._subscribers.process,
         }
@@ -176,6 +184,7 @@ class Run:
         return {
             "subscribers": self._count,
             "connected_per_second": round(self._count / self._opened),
+            "server_processor_ms_per_connection": round(1000 * self._opening / self._count, 2),
             "server_idle_mib": round(self._idle / 2**20),
             "server_mib": round(connected / 2**20),
             "server_pss_mib": round(server_now.memory_full_info().pss / 2**20),
@@ -211,8 +220,7 @@ class Run:
         }
 
     def _used(self) -> dict[str, float]:
-        times = {name: process.cpu_times() for name, process in self._members.items()}
-        return {name: used.user + used.system for name, used in times.items()}
+        return {name: processor_seconds(process) for name, process in self._members.items()}
 
     def stop(self) -> None:
         self._subscribers.stop()
