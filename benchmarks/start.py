@@ -33,8 +33,8 @@ FROM generate_series(1000, 1001) n RETURNING id
 """
 PAIRS = """
 INSERT INTO ledger_tokenpair (token_from_id, token_to_id, conduit, paused, passes)
-VALUES (%(first)s, %(second)s, '\\x0101010101010101010101010101010101010101', false, 0),
-    (%(second)s, %(first)s, '\\x0202020202020202020202020202020202020202', false, 0)
+VALUES (%(first)s, %(second)s, '\\x0101010101010101010101010101010101010101', true, 0),
+    (%(second)s, %(first)s, '\\x0202020202020202020202020202020202020202', true, 0)
 """
 ALLOT = """
 INSERT INTO ledger_exclusivebalanceallotment (wallet_id, eon_number, "left", "right", passive_amount,
@@ -48,7 +48,8 @@ SELECT wallet_id, 1, amount, 0, 0, 0, 0, 0, 0, 0, '', 0 FROM ledger_transfer
 WHERE id = (SELECT max(id) FROM ledger_transfer);
 UPDATE ledger_transfer SET arrival = NULL WHERE id = (SELECT max(id) FROM ledger_transfer);
 """
-"""Has the newest order arrive when the matching starts, which it does to a book that is read from the database."""
+"""Has the newest order arrive at a book that is read from the database, once the market is not paused."""
+OPEN = "UPDATE ledger_tokenpair SET paused = false"
 
 
 def fill(stack: Stack, wallets: int, orders: int) -> None:
@@ -100,14 +101,28 @@ def _matched(url: str) -> bool:
         connection.close()
 
 
-def start(stack: Stack, orders: bool) -> dict[str, float]:
-    """Start the ended hub again; the seconds until it said that it was ready, and until the matching had read its
-    book."""
+def _opened(url: str) -> bool:
+    """Open the markets, as soon as PostgreSQL runs; the matching starts seconds later."""
+    try:
+        connection = psycopg2.connect(url)
+    except psycopg2.OperationalError:
+        return False
+    with connection, connection.cursor() as cursor:
+        cursor.execute(OPEN)
+    connection.close()
+    return True
+
+
+def start(stack: Stack, url: str, orders: bool) -> dict[str, float]:
+    """Start the ended hub, whose database `url` names, again; the seconds until it said that it was ready, and
+    until the matching had read its book."""
     began = time.monotonic()
     stack.start(wait=False)
+    if orders:
+        _wait(began, "PostgreSQL", lambda: _opened(url))
     found = {"ready": _wait(began, "the start", lambda: status(stack.hub_url + "health/ready") == 200)}
     if orders:
-        found["book_read"] = _wait(began, "the book", lambda: _matched(stack.database_url))
+        found["book_read"] = _wait(began, "the book", lambda: _matched(url))
     stack.wait_ready(LONGEST)
     return found
 
@@ -115,8 +130,9 @@ def start(stack: Stack, orders: bool) -> dict[str, float]:
 def measure(wallets: int, orders: int) -> dict[str, Any]:
     start_django()
     with Stack(block_time=1.0, blocks_per_eon=BLOCKS_PER_EON) as stack:
+        url = stack.database_url
         stack.stop()
-        empty = start(stack, orders=False)
+        empty = start(stack, url, orders=False)
         began = time.monotonic()
         fill(stack, wallets, orders)
         filled = time.monotonic() - began
@@ -125,7 +141,7 @@ def measure(wallets: int, orders: int) -> dict[str, Any]:
             "wallets": wallets,
             "open_orders": orders,
             "seconds_without_rows": empty,
-            "seconds": start(stack, orders=True),
+            "seconds": start(stack, url, orders=True),
             "set_up_seconds": round(filled, 1),
         }
 
