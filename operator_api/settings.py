@@ -375,6 +375,12 @@ if bool(HUB_OWNER_ACCOUNT_KEYSTORE) != bool(HUB_OWNER_ACCOUNT_KEYSTORE_PASSWORD_
     environment.problems.append(
         "HUB_OWNER_ACCOUNT_KEYSTORE and HUB_OWNER_ACCOUNT_KEYSTORE_PASSWORD_FILE: set both or neither"
     )
+for _name, _file in {
+    "HUB_OWNER_ACCOUNT_KEYSTORE": HUB_OWNER_ACCOUNT_KEYSTORE,
+    "HUB_OWNER_ACCOUNT_KEYSTORE_PASSWORD_FILE": HUB_OWNER_ACCOUNT_KEYSTORE_PASSWORD_FILE,
+}.items():
+    if _file and not os.access(_file, os.R_OK):
+        environment.problems.append(f"{_name}: {_file} cannot be read by this user, or is not there")
 if HUB_OWNER_ACCOUNT_KEY and private_key_address(HUB_OWNER_ACCOUNT_KEY) != HUB_OWNER_ACCOUNT_ADDRESS:
     environment.problems.append("HUB_OWNER_ACCOUNT_KEY: is not the key of HUB_OWNER_ACCOUNT_ADDRESS")
 

@@ -140,7 +140,17 @@ PRODUCTION = {
     ("variables", "problem"),
     [
         ({"HUB_OWNER_ACCOUNT_KEY": KEY.hex()}, None),
-        ({"HUB_OWNER_ACCOUNT_KEYSTORE": "/k", "HUB_OWNER_ACCOUNT_KEYSTORE_PASSWORD_FILE": "/p"}, None),
+        (
+            {"HUB_OWNER_ACCOUNT_KEYSTORE": "/k", "HUB_OWNER_ACCOUNT_KEYSTORE_PASSWORD_FILE": "/p"},
+            "/p cannot be",
+        ),
+        (
+            {
+                "HUB_OWNER_ACCOUNT_KEYSTORE": __file__,
+                "HUB_OWNER_ACCOUNT_KEYSTORE_PASSWORD_FILE": __file__,
+            },
+            None,
+        ),
         ({}, "HUB_OWNER_ACCOUNT_KEYSTORE: not set"),
         ({"HUB_OWNER_ACCOUNT_KEYSTORE": "/k"}, "set both or neither"),
         (

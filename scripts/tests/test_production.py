@@ -121,6 +121,16 @@ def test_a_key_of_another_account_and_a_wrong_keystore_are_refused(tmp_path: Pat
     assert line.startswith(f"HUB_OWNER_ACCOUNT_KEYSTORE {file}: ")
 
 
+def test_missing_key_files_are_named_with_all_else(tmp_path: Path) -> None:
+    bad = {name: value for name, value in GOOD.items() if name != "HUB_OWNER_ACCOUNT_KEY"}
+    files = {
+        "HUB_OWNER_ACCOUNT_KEYSTORE": str(tmp_path / "key.json"),
+        "HUB_OWNER_ACCOUNT_KEYSTORE_PASSWORD_FILE": str(tmp_path / "password"),
+    }
+    named = {line.split(":")[0] for line in problems(prod(tmp_path, **bad | files | {"LOG_LEVEL": "LOUD"}))}
+    assert named == {"LOG_LEVEL", *files}
+
+
 def test_servers_that_do_not_answer_are_all_named_without_passwords(tmp_path: Path) -> None:
     done = prod(tmp_path, "check", **GOOD | {"CELERY_BROKER_URL": "amqp://hub:hush@127.0.0.1:1/hub"})
     named = [line.split(":")[0] for line in problems(done)]
