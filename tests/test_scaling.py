@@ -149,7 +149,9 @@ class Site:
             self.tokens.append(self._deploy_token())
             self.manage("register_token", to_checksum(self.tokens[-1]), f"Token {name}", name)
         for first, second in self.markets:
-            self.manage("pairs", "add", to_checksum(first), to_checksum(second))
+            self.manage(
+                "pairs", "add", to_checksum(first), to_checksum(second), "--reason", "the ring of markets"
+            )
 
     @property
     def markets(self) -> list[tuple[bytes, bytes]]:
