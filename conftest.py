@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from contractor import alarms
 from heartbeat.tests.consumer import listening
@@ -13,6 +14,12 @@ from heartbeat.tests.drill import Drill
 from ledger import directory, trees
 from swapper.selectors import open_pairs
 from tos import services as terms_of_service
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _static_files_on_demand() -> None:
+    """Else each of the tests' clients, which load the middleware anew, reads all static files first."""
+    settings.WHITENOISE_AUTOREFRESH = True
 
 
 @pytest.fixture(autouse=True)
