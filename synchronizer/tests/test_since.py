@@ -14,14 +14,25 @@ from operator_api.simulation.play import Play
 from synchronizer import log, relay, replay, status
 from synchronizer.database import in_database
 from synchronizer.models import Told
-from synchronizer.tests.conftest import Client, Connect, Redis, drop_outbox, stream, tell
+from synchronizer.switchboard import switchboard
+from synchronizer.tests.conftest import WAIT, Client, Connect, Redis, drop_outbox, stream, tell
 from synchronizer.tests.test_relay import add, players
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+async def settle() -> None:
+    """Wait until this process has passed on what was told; states after a checkpoint take a while."""
+    told_until = await in_database(positions.told_until)
+    board = switchboard()
+    async with asyncio.timeout(WAIT):
+        while (board.position or 0) < told_until or board._held:
+            await asyncio.sleep(0.02)
+
+
 async def frames(client: Client) -> list[Any]:
     """All notifications that come: those of a replay before the answer to a ping, others until it is silent."""
+    await settle()
     await client.send({"op": "ping", "args": {}})
     found = []
     answered = False
