@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 from ledger.deliveries import Delivery, deliveries
 from ledger.models import ActiveState, Deposit, Token, Transfer, Wallet, Withdrawal, WithdrawalRequest
 from ledger.prepared import PreparedRead
-from ledger.proofs import COLUMNS, PROOF, Proof, proofs, read_wallet
+from ledger.proofs import COLUMNS, PROOF, WALLET_COLUMNS, Proof, proofs, read_proof, read_wallet
 
 MAX_NUMBER = 2**62
 """Row ids and eons asked for beyond this are as good as this: PostgreSQL's bigint ends at 2**63 - 1."""
@@ -45,9 +45,18 @@ def find_token(address: bytes) -> Token | None:
     return Token.objects.filter(address=address).first()
 
 
+_WALLET = PreparedRead(
+    "wallet",
+    ["bytea", "bytea"],
+    f"SELECT {WALLET_COLUMNS} FROM ledger_token t JOIN ledger_wallet w ON w.token_id = t.id"  # noqa: S608  (constants)
+    " WHERE t.address = $1 AND w.address = $2",
+)
+
+
 def find_wallet(token: bytes, address: bytes) -> Wallet | None:
     """The wallet of `address` for the token, with the token; or None."""
-    return Wallet.objects.filter(token__address=token, address=address).select_related("token").first()
+    rows = _WALLET.fetch(token, address)
+    return read_wallet(rows[0]) if rows else None
 
 
 def full_transfers() -> QuerySet[Transfer]:
@@ -118,7 +127,7 @@ def wallet_state(
     if not rows:
         return None
     told, transfers, deposits, requests, withdrawals = rows[0][:5]
-    wallet, proof = read_wallet(rows[0], 5)
+    wallet, proof = read_proof(rows[0], 5)
     history = WalletHistory(wallet, eon, proof)
     histories = {wallet.pk: history}
     if transfers:

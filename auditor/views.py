@@ -16,10 +16,11 @@ from rest_framework.response import Response
 from auditor import cursors, listing, market, recovery, render, selectors, serializers, serializers_swaps
 from ledger import replica
 from ledger.deliveries import deliveries
-from ledger.models import Token, Wallet
-from ledger.store import chain_status
+from ledger.models import Token
+from ledger.store import HubNotReadyError, chain_status
 from nocust.addresses import parse_address
 from operator_api.error_codes import ErrorCode
+from operator_api.plain_reads import Found
 from operator_api.swagger import detail, refusals, text
 
 TAGS = ["audit"]
@@ -42,13 +43,6 @@ TOKEN = _path("token", "the token's address, with or without 0x")
 WALLET = _path("wallet", "the owner's address, with or without 0x")
 
 
-def _wallet(token: str, wallet: str) -> Wallet:
-    found = selectors.find_wallet(parse_address(token), parse_address(wallet))
-    if found is None:
-        raise NotFound
-    return found
-
-
 @swagger_auto_schema(
     method="get",
     tags=TAGS,
@@ -59,6 +53,14 @@ def _wallet(token: str, wallet: str) -> Wallet:
 def status(request: Request) -> Response:
     """Operator status: the newest block and eon, seen and confirmed."""
     return Response(render.status(chain_status()))
+
+
+def find_status() -> Found | None:
+    """The answer of `status`; None if the chain has not been read yet."""
+    try:
+        return render.status(chain_status()), {}
+    except HubNotReadyError:
+        return None
 
 
 @swagger_auto_schema(
@@ -94,16 +96,28 @@ def wallet_state(request: Request, eon_number: str, token: str, wallet: str) -> 
     """A wallet in one eon: its proof at the eon's start and all that happened to it since. The header
     `Stream-Position` says up to which position of the websocket's streams everything is in it."""
     first = _integer("transfer_id", request.query_params.get("transfer_id") or "0")
+    found = find_wallet_state(eon_number, token, wallet, first)
+    if found is None:
+        raise NotFound
+    return Response(found[0], headers=found[1])
+
+
+def find_wallet_state(eon_number: str, token: str, wallet: str, first_transfer: int = 0) -> Found | None:
+    """The answer of `wallet_state`; None if there is no such wallet."""
     eon = min(int(eon_number[:80]), selectors.MAX_NUMBER)
+    token_address, address = parse_address(token), parse_address(wallet)
 
-    def find() -> Response:
-        found = selectors.wallet_state(parse_address(token), parse_address(wallet), eon, first)
+    def find() -> Found:
+        found = selectors.wallet_state(token_address, address, eon, first_transfer)
         if found is None:
-            raise NotFound
+            raise NotFound  # a replica that does not have it yet is not asked alone
         told, history = found
-        return Response(render.wallet_state(history), headers={POSITION_HEADER: str(told)})
+        return render.wallet_state(history), {POSITION_HEADER: str(told)}
 
-    return replica.read(find, eon)
+    try:
+        return replica.read(find, eon)
+    except NotFound:
+        return None
 
 
 def _integer(name: str, text: str) -> int:
@@ -122,7 +136,16 @@ def _integer(name: str, text: str) -> int:
 @api_view(["GET"])
 def whois(request: Request, token: str, wallet: str) -> Response:
     """How a wallet registered."""
-    return Response(render.admission(_wallet(token, wallet)))
+    found = find_registration(token, wallet)
+    if found is None:
+        raise NotFound
+    return Response(found[0])
+
+
+def find_registration(token: str, wallet: str) -> Found | None:
+    """The answer of `whois`; None if there is no such wallet."""
+    found = selectors.find_wallet(parse_address(token), parse_address(wallet))
+    return None if found is None else (render.admission(found), {})
 
 
 LEFT = _path("left_token", "a token's address, with or without 0x")

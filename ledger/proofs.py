@@ -59,14 +59,14 @@ _TOKEN = Columns(Token, "t")
 _ALLOTMENT = Columns(ExclusiveBalanceAllotment, "a")
 _STATE = Columns(ActiveState, "s")
 
+WALLET_COLUMNS = f"{_WALLET.text}, {_TOKEN.text}"
+"""What `read_wallet` takes, of a statement that calls a wallet w and its token t."""
+
 COLUMNS = (
-    f"{_WALLET.text}, {_TOKEN.text}, {_ALLOTMENT.text}, {_STATE.text},"
+    f"{WALLET_COLUMNS}, {_ALLOTMENT.text}, {_STATE.text},"
     " c.id, c.merkle_root, r.merkle_root, lower.hashes, lower.bounds"
 )
-"""What `read_wallet` takes, of a statement that calls a wallet w and its token t, and joins PROOF."""
-
-_TREE = _WALLET.width + _TOKEN.width + _ALLOTMENT.width + _STATE.width
-WIDTH = _TREE + 5
+"""What `read_proof` takes, of a statement that joins PROOF, too."""
 
 # Subqueries of one row each hold the planner to the indexes, however few eons or chunks there are. The bound that a
 # node does not share with its sibling is the left one of a left sibling, the right one of a right one.
@@ -114,19 +114,25 @@ def proofs(keys: Iterable[ProofKey]) -> dict[ProofKey, Proof]:
         return {}
     found = {}
     for row in _PROOFS.fetch([wallet for wallet, _ in wanted], [eon for _, eon in wanted]):
-        wallet, proof = read_wallet(row)
+        wallet, proof = read_proof(row)
         if proof is not None:
             found[wallet.pk, proof.allotment.eon_number] = proof
     return found
 
 
-def read_wallet(row: Row, start: int = 0) -> tuple[Wallet, Proof | None]:
-    """The wallet, its token read along, and its proof, from the COLUMNS that begin at `start` of a row. Raises
-    LookupError if the stored tree is not whole."""
+def read_wallet(row: Row, start: int = 0) -> Wallet:
+    """The wallet, its token read along, from the WALLET_COLUMNS that begin at `start` of a row."""
     wallet, token = _WALLET.read(row, start), _TOKEN.read(row, start + _WALLET.width)
     assert wallet is not None
     assert token is not None
     wallet.token = token
+    return wallet
+
+
+def read_proof(row: Row, start: int = 0) -> tuple[Wallet, Proof | None]:
+    """The wallet and its proof, from the COLUMNS that begin at `start` of a row. Raises LookupError if the stored
+    tree is not whole."""
+    wallet = read_wallet(row, start)
     start += _WALLET.width + _TOKEN.width
     allotment = _ALLOTMENT.read(row, start)
     if allotment is None:

@@ -15,6 +15,7 @@ from benchmarks.population import make_checkpoint, populate
 from ledger import engine, positions, store
 from ledger.directory import owner_of
 from ledger.models import (
+    ChainStatus,
     Deposit,
     RootCommitment,
     StreamPosition,
@@ -68,8 +69,40 @@ def test_the_answer_is_what_the_rows_give() -> None:
             for first in (0, 2, 10**30):
                 response = read(wallet, eon, f"?transfer_id={first}")
                 state = render.wallet_state(selectors.wallet_history(wallet, eon, first))
+                assert first or read(wallet, eon).content == response.content
                 assert response.content == orjson.dumps(state)
                 assert response["Stream-Position"] == str(positions.told_until()) == "77"
+
+
+@pytest.mark.parametrize(
+    "accept", [None, "*/*", "application/json", "application/json, text/plain, */*", "text/html"]
+)
+def test_reads_without_the_framework_answer_as_it_does(accept: str | None) -> None:
+    """A parameter that nobody knows sends a request through the framework."""
+    play = Play()
+    alice, bob = play.register(2)
+    play.deposit(alice, 10)
+    play.pay(alice, bob, 1)
+    play.next_eon()
+    pair = f"{alice.token.hex()}/0x{alice.address.hex()}"
+    nobody = f"{alice.token.hex()}/{bytes(20).hex()}"
+    paths = ["/audit", "/audit/", *(f"/audit/{place}" for place in (f"{pair}/whois", f"{nobody}/whois"))]
+    paths += [f"/audit/{eon}/{place}/" for eon in (0, 1, 2, 10**90) for place in (pair, nobody)]
+    headers = {} if accept is None else {"Accept": accept}
+    seen = set()
+    for method in (Client().get, Client().head, Client().options, Client().delete):
+        for path in paths:
+            found, expected = (method(path + query, headers=headers) for query in ("", "?unknown=1"))
+            assert found.status_code == expected.status_code
+            assert found.content == expected.content
+            one, other = (
+                [item for item in answer.items() if item[0] != "X-Request-ID"] for answer in (found, expected)
+            )
+            assert one == other
+            seen.add(found.status_code)
+    assert seen == ({406} if accept == "text/html" else {200, 404, 405})
+    ChainStatus.objects.all().delete()
+    assert Client().get("/audit/").status_code == 503
 
 
 def test_a_wallet_that_nothing_happened_to_is_one_query(django_assert_num_queries: Any) -> None:
