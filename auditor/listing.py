@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from threading import Lock
+from time import monotonic
 from uuid import UUID
 
+from django.core.exceptions import EmptyResultSet
 from django.db.models import F, Func, Q, QuerySet, TextField, Value
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.pagination import LimitOffsetPagination
@@ -47,6 +50,51 @@ HEX = re.compile(r"[0-9a-f]{1,40}")
 NUMBER = re.compile(r"[0-9]{1,78}")
 
 
+class Counts:
+    """How many rows queries find. To count them reads them all, so a count is used again for many times as long as
+    it took, a minute at most: however often a question is asked, it takes a small share of a process's time."""
+
+    SHORT = 0.02
+    """Seconds; what is counted faster is counted each time."""
+    TIMES = 50
+    LONGEST = 60.0
+    MOST = 1000
+    """Questions that are remembered."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[int, float]] = {}
+        self._lock = Lock()
+
+    def of(self, rows: QuerySet[Transfer]) -> int:
+        """The number of rows, or what it was a little while ago."""
+        try:
+            key = str(rows.order_by().query)
+        except EmptyResultSet:  # a search that nothing can match is no query
+            return 0
+        began = monotonic()
+        with self._lock:
+            found, until = self._known.get(key, (0, 0.0))
+            if began < until:
+                return found
+            if until:
+                self._known[key] = (
+                    found,
+                    began + self.LONGEST,
+                )  # the others go by it until this one has counted
+        found = rows.count()
+        took = monotonic() - began
+        with self._lock:
+            self._known.pop(key, None)
+            if took > self.SHORT:
+                if len(self._known) >= self.MOST:
+                    self._known.clear()
+                self._known[key] = found, began + took + min(self.TIMES * took, self.LONGEST)
+        return found
+
+
+counts = Counts()
+
+
 class TransactionPages(LimitOffsetPagination):
     """Pages of 10 transactions unless `limit` asks for up to 1000; what is no positive number is ignored."""
 
@@ -55,6 +103,9 @@ class TransactionPages(LimitOffsetPagination):
 
     def get_offset(self, request: Request) -> int:
         return min(super().get_offset(request), MAX_OFFSET)
+
+    def get_count(self, queryset: QuerySet[Transfer]) -> int:  # type: ignore[override]  # of a query only
+        return counts.of(queryset)
 
 
 def cursor_pages(request: Request) -> CursorPages:

@@ -150,3 +150,42 @@ def test_a_list_needs_no_sorting(play: Play, query: dict[str, str], index: str) 
         plan = "\n".join(line for (line,) in cursor.fetchall())
     assert index in plan
     assert "Sort" not in plan
+
+
+def test_a_count_that_takes_long_is_used_again(
+    play: Play, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    alice, bob = play.register(2)
+    play.deposit(alice, 1000)
+    play.pay(alice, bob, 1)
+    counts, now, slow = listing.Counts(), [1000.0], [0.0]
+    monkeypatch.setattr(listing, "counts", counts)
+
+    def clock() -> float:
+        now[0] += slow[0]  # the time that a count takes passes between two looks at the clock
+        return now[0]
+
+    monkeypatch.setattr(listing, "monotonic", clock)
+    assert get(PATH)["count"] == 1
+    play.pay(alice, bob, 1)
+    slow[0] = 0.1
+    assert get(PATH)["count"] == 2  # the first was counted at once
+    play.pay(alice, bob, 1)
+    with django_assert_num_queries(1):
+        assert get(PATH, ordering="-id")["count"] == 2
+    assert get(PATH, passive="true")["count"] == 3  # another question
+    now[0] += 0.1 * listing.Counts.TIMES
+    assert get(PATH)["count"] == 3
+
+
+def test_what_nothing_can_match_is_not_counted(play: Play) -> None:
+    assert get(PATH, search="not hexadecimal")["count"] == 0
+
+
+def test_questions_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = listing.Counts()
+    monkeypatch.setattr(listing.Counts, "SHORT", -1.0)
+    monkeypatch.setattr(listing.Counts, "MOST", 5)
+    for number in range(20):
+        assert counts.of(Transfer.objects.filter(nonce=number)) == 0
+        assert len(counts._known) <= 5
