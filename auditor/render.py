@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.conf import settings
 
+from ledger.deliveries import Delivery
 from ledger.engine import Order, Owner, SignedState, Transferred
 from ledger.models import (
     ActiveState,
@@ -29,7 +30,7 @@ from nocust.encoding import ZERO_HASH
 
 if TYPE_CHECKING:
     from auditor.selectors import WalletHistory
-    from ledger.deliveries import Delivery
+    from ledger.order_deliveries import OrderDelivery
     from ledger.proofs import Proof
     from ledger.store import StoredTransfer
 
@@ -233,18 +234,25 @@ def owner_ref(owner: Owner) -> Object:
     return _reference(owner.address, owner.token, owner.trail)
 
 
-def delivery_proof(found: Delivery, viewer: int | None = None) -> Object:
+def delivery_proof(found: Delivery | OrderDelivery, viewer: int | None = None) -> Object:
     """§4.14, as the wallet with the row id `viewer` sees it: a recipient knows its own proof already."""
     own = viewer == found.recipient.allotment.wallet_id
+    hashes, values = (
+        (found.path.hashes, _amounts(found.path.values))
+        if isinstance(found, Delivery)
+        else (found.hashes, None)
+    )
     return {
         "merkle_proof": None if own else proof(found.recipient),
-        "transfer_membership_chain": _hashes(found.path.hashes),
+        "transfer_membership_chain": _hashes(hashes),
         "transfer_membership_trail": found.index,
-        "transfer_membership_values": _amounts(found.path.values),
+        "transfer_membership_values": values,
     }
 
 
-def transaction(row: Transfer, delivery: Delivery | None = None, viewer: int | None = None) -> Object:
+def transaction(
+    row: Transfer, delivery: Delivery | OrderDelivery | None = None, viewer: int | None = None
+) -> Object:
     """A transaction in full, §4.7. What only swaps have is null."""
     freezing = row.swap_freezing_signature
     return {

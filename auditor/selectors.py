@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet
 
 from ledger.deliveries import Delivery, deliveries
 from ledger.models import ActiveState, Deposit, Token, Transfer, Wallet, Withdrawal, WithdrawalRequest
+from ledger.order_deliveries import OrderDelivery, order_deliveries
 from ledger.prepared import PreparedRead
 from ledger.proofs import COLUMNS, PROOF, WALLET_COLUMNS, Proof, proofs, read_proof, read_wallet
 
@@ -29,7 +30,7 @@ class WalletHistory:
     eon: int
     proof: Proof | None = None
     transfers: list[Transfer] = field(default_factory=list)
-    deliveries: dict[int, Delivery] = field(default_factory=dict)
+    deliveries: dict[int, Delivery | OrderDelivery] = field(default_factory=dict)
     deposits: list[Deposit] = field(default_factory=list)
     requests: list[WithdrawalRequest] = field(default_factory=list)
     withdrawals: list[Withdrawal] = field(default_factory=list)
@@ -141,6 +142,11 @@ def wallet_state(
     return told or 0, history
 
 
+def delivered(rows: Sequence[Transfer]) -> dict[int, Delivery | OrderDelivery]:
+    """By row id, the deliveries of transfers and orders that checkpoints prove."""
+    return {**deliveries(rows), **order_deliveries(rows)}
+
+
 def wallet_history(wallet: Wallet, eon: int, first_transfer: int = 0) -> WalletHistory:
     """A wallet's history in an eon; only transfers with at least the row id `first_transfer` are listed."""
     return wallet_histories([wallet], eon, first_transfer)[wallet.pk]
@@ -203,7 +209,7 @@ def _add_transfers(histories: Histories, eon: int, first: int) -> None:
         .order_by("id")
     )
     add_order_states(rows)
-    proven = deliveries(rows)
+    proven = delivered(rows)
     sides: dict[int, list[Transfer]] = defaultdict(list)
     for row in rows:
         for wallet in {row.wallet_id, row.recipient_id}:

@@ -190,7 +190,7 @@ class MatchedAmountsSerializer(Fields):
 
 
 class DeliveryProofSerializer(Fields):
-    """Proof that a transfer is in what its recipient received."""
+    """Proof that a transfer is in what its recipient received, or an order in its wallet's set."""
 
     merkle_proof = ProofSerializer(
         allow_null=True, help_text="the recipient's; null for the recipient itself"
@@ -226,7 +226,7 @@ class TransactionSerializer(Fields):
     sender_starting_balance = AmountText(allow_null=True, help_text="when the order was placed")
     recipient_starting_balance = AmountText(allow_null=True, help_text="when the order was placed")
     delivery_proof = DeliveryProofSerializer(
-        allow_null=True, help_text="of transfers; null before the checkpoint of the next eon"
+        allow_null=True, help_text="null before the checkpoint of the next eon"
     )
     eon_number = serializers.IntegerField()
     processed = serializers.BooleanField()

@@ -15,7 +15,6 @@ from rest_framework.response import Response
 
 from auditor import cursors, listing, market, recovery, render, selectors, serializers, serializers_swaps
 from ledger import replica
-from ledger.deliveries import deliveries
 from ledger.models import Token
 from ledger.store import HubNotReadyError, chain_status
 from nocust.addresses import parse_address
@@ -279,7 +278,7 @@ def transaction(request: Request, transaction_id: str) -> Response:
     row = selectors.transfer(int(transaction_id[:80]))
     if row is None:
         raise NotFound
-    return Response(render.transaction(row, deliveries([row]).get(row.pk)))
+    return Response(render.transaction(row, selectors.delivered([row]).get(row.pk)))
 
 
 @swagger_auto_schema(

@@ -14,7 +14,11 @@ from auditor.tests.test_endpoints import get
 from auditor.tests.test_shapes import assert_shape
 from ledger import store
 from ledger.models import Transfer, Wallet
+from ledger.order_deliveries import order_deliveries
 from ledger.orders import StoredOrder
+from ledger.transaction_sets import order_of
+from nocust.leaves import COMPLETE_START
+from nocust.merkle import membership_root
 from operator_api.simulation.play import Play
 from operator_api.simulation.traders import Trader
 from operator_api.simulation.wallets import SimulatedWallet
@@ -161,3 +165,47 @@ def test_all_rows_of_an_order_have_their_full_form(play: Play) -> None:
         seen = get(f"/audit/transactions/{item.pk}")
         assert_shape(seen, serializers.TransactionSerializer())
         assert seen["appended"] is (item.eon_number == 1)
+
+
+def test_the_deliveries_of_orders_are_proven(play: Play) -> None:
+    """In whichever way an order ends: its leaf is in the set that the next checkpoint commits to."""
+    filled, cancelled, kept = (trader(play, 100) for _ in range(3))
+    buyer = trader(play, 150, sells=1)
+    rows = [place(one, 100, 100, eons=3).order.row for one in (filled, cancelled, kept)]
+    rows.append(place(buyer, 150, 150).order.row)
+    fill(buyer, filled, 100, 100)
+    fill(buyer, cancelled, 30, 30)
+    end(filled, 100)
+    end(cancelled, 30, 30)
+    assert [get(f"/audit/transactions/{row_id}")["delivery_proof"] for row_id in rows] == [None] * 4
+    play.next_eon()
+    starts = {rows[0]: COMPLETE_START, rows[1]: COMPLETE_START, rows[2]: 0, rows[3]: 0}
+    for row_id, start in starts.items():
+        seen = get(f"/audit/transactions/{row_id}")
+        assert_shape(seen, serializers.TransactionSerializer())
+        proof = seen["delivery_proof"]
+        assert proof["transfer_membership_values"] is None
+        committed = proof["merkle_proof"]
+        assert (committed["eon_number"], committed["trail"]) == (2, seen["recipient"]["trail_identifier"])
+        order = Transfer.objects.select_related("wallet__token", "recipient__token").get(pk=row_id)
+        chain = [bytes.fromhex(text.removeprefix("0x")) for text in proof["transfer_membership_chain"]]
+        root = membership_root(proof["transfer_membership_trail"], chain, order_of(order).leaf(start))
+        assert root.hex() == committed["active_state"]["tx_set_hash"].removeprefix("0x")
+    (sent,) = state(filled.debit, 1)["transactions"]
+    (received,) = state(filled.credit, 1)["transactions"]
+    assert sent["delivery_proof"] == get(f"/audit/transactions/{rows[0]}")["delivery_proof"]
+    assert received["delivery_proof"] == {**sent["delivery_proof"], "merkle_proof": None}
+
+
+def test_the_deliveries_of_many_orders_cost_as_many_queries(play: Play) -> None:
+    traders = [trader(play, 100) for _ in range(6)]
+    for one in traders:
+        place(one, 100, 100)
+    play.next_eon()
+    rows = list(Transfer.objects.filter(swap=True, eon_number=1))
+    costs = []
+    for count in (1, len(rows)):
+        with CaptureQueriesContext(connection) as queries:
+            assert len(order_deliveries(rows[:count])) == count
+        costs.append(len(queries))
+    assert costs[1] <= costs[0] <= 8
