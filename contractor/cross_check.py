@@ -89,7 +89,7 @@ def events_agree(contract: Contract, status: ChainStatus, eon: int) -> bool:
     if _agree(contract, status, eon):
         return True
     logger.warning("the events of eon %s are not those that the contract counted; reading them again", eon)
-    if _take_in(contract, status, eon) and _agree(contract, status, eon):
+    if take_in(contract, status, eon) and _agree(contract, status, eon):
         return True
     raise_alarm(
         "events differ",
@@ -143,7 +143,7 @@ def _challenges_agree(contract: Contract, status: ChainStatus, block: int) -> bo
     if live <= known.filter(rebuted=False).count():
         return True
     logger.info("block %s has %s open challenges, perhaps not all of them known; reading again", block, live)
-    _take_in(contract, status, eon)
+    take_in(contract, status, eon)
     if live <= known.count():  # some may have been won since that block
         return True
     raise_alarm(
@@ -158,10 +158,10 @@ def _challenges_agree(contract: Contract, status: ChainStatus, block: int) -> bo
 # ---- taking in what was missing ---------------------------------------------------------------------------------
 
 
-def _take_in(contract: Contract, status: ChainStatus, eon: int) -> bool:
+def take_in(contract: Contract, status: ChainStatus, eon: int) -> bool:
     """Read the eon's events again and apply those that are missing, all or nothing. Whether there were some."""
     first, last = status.first_block_of(eon), min(status.first_block_of(eon + 1) - 1, status.confirmed_block)
-    found = _read_again(contract, first, status.confirmed_block)
+    found = read_again(contract, first, status.confirmed_block)
     missing = effects.not_booked([event for event in found if event.place.block <= last])
     late = [event for event in missing if isinstance(event, TAKEN_IN)]
     if not late or _contradicts(found, late, first, status.confirmed_block):
@@ -192,7 +192,8 @@ def _contradicts(
     return any(isinstance(e, events.WithdrawalRequest) and (e.token, e.requestor) in cancelled for e in late)
 
 
-def _read_again(contract: Contract, first: int, last: int) -> list[ContractEvent]:
+def read_again(contract: Contract, first: int, last: int) -> list[ContractEvent]:
+    """All events of the contract in some blocks, in order. Raises NodeError."""
     logs = contract.node.logs_of_range(contract.address, first, last)
     times: dict[int, int] = {}
     for block in sorted({log.block for log in logs}):

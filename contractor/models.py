@@ -193,3 +193,26 @@ class Alarm(models.Model):
 
     def __str__(self) -> str:
         return f"{self.severity}: {self.subject} {self.key}"
+
+
+class Resync(models.Model):
+    """Blocks that the operator wants read again, and what was found so far (`contractor/resync.py`)."""
+
+    time = models.DateTimeField(default=timezone.now)
+    first = models.BigIntegerField(help_text="The first block.")
+    last = models.BigIntegerField(help_text="The last block: the newest that was applied then.")
+    next = models.BigIntegerField(help_text="The block that is next.")
+    read = models.IntegerField(default=0, help_text="Events read.")
+    missing = models.IntegerField(default=0, help_text="Events that were not booked.")
+    taken_in = models.IntegerField(default=0, help_text="Those of them that are booked now.")
+    invented = models.IntegerField(default=0, help_text="Events booked that are in no block.")
+    ended = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return (
+            f"blocks {self.first} to {self.last} read again{'' if self.ended else f' up to {self.next - 1}'}:"
+            f" {self.read} events, {self.missing} missing, {self.taken_in} taken in, {self.invented} invented"
+        )

@@ -34,10 +34,11 @@ def _end(**_: object) -> None:
 
 @shared_task
 def heartbeat_chain() -> int:
-    """Follow the chain and apply what the contract did. Blocks seen or applied."""
-    from contractor import follower
+    """Follow the chain and apply what the contract did, and read blocks again that the operator asked for. Blocks
+    seen or applied, and events read again."""
+    from contractor import follower, resync
 
-    return beat.run("chain", {"follow the chain": follower.run})
+    return beat.run("chain", {"follow the chain": follower.run, "read blocks again": resync.run})
 
 
 @shared_task

@@ -7,6 +7,7 @@ import getpass
 
 from django.db import transaction
 
+from contractor import resync as blocks
 from ledger import store
 from ledger.models import Blacklist, ChainStatus, Event, Outbox, Token
 from nocust.addresses import to_checksum
@@ -111,11 +112,29 @@ def let_in(who: str, address: bytes, reason: str) -> OperatorAction:
 
 
 @transaction.atomic
-def tell_again(who: str, event: SetAside, reason: str) -> OperatorAction:
-    """Put an event that could not be told back into the outbox, for example after what was wrong was mended."""
-    note = _note(who, "tell again", f"{event.event} {event.object_id}", reason)
-    if not SetAside.objects.filter(pk=event.pk).delete()[0]:
-        raise DoneAlreadyError("somebody else put it back already")
-    Outbox.objects.create(event=Event(event.event), object_id=event.object_id)
+def resync(who: str, first_block: int, reason: str) -> OperatorAction:
+    """Have the chain read again from a block on, and what is missing taken in. The table Resync says what came of
+    it."""
+    try:
+        asked = blocks.ask(first_block)
+    except blocks.ResyncError as error:
+        raise ActionError(str(error)) from None
+    return _note(who, "resync", f"blocks {asked.first} to {asked.last}", reason)
+
+
+@transaction.atomic
+def tell_again(who: str, event: SetAside | None, reason: str) -> OperatorAction:
+    """Put an event that could not be told, or all of them, back into the outbox, for example after what was wrong
+    was mended."""
+    chosen = SetAside.objects.select_for_update().order_by("id")
+    rows = list(chosen if event is None else chosen.filter(pk=event.pk))
+    if not rows:
+        raise DoneAlreadyError(
+            "no event is set aside" if event is None else "somebody else put it back already"
+        )
+    subject = f"{len(rows)} events" if event is None else f"{event.event} {event.object_id}"
+    note = _note(who, "tell again", subject, reason)
+    SetAside.objects.filter(pk__in=[row.pk for row in rows]).delete()
+    Outbox.objects.bulk_create(Outbox(event=Event(row.event), object_id=row.object_id) for row in rows)
     store.notify_outbox()
     return note

@@ -58,14 +58,14 @@ class ActionForm(forms.ModelForm):  # type: ignore[type-arg]  # the stub's param
     MAINTENANCE_ON, MAINTENANCE_OFF = "maintenance on", "maintenance off"
     ADD, PAUSE, RESUME = "add pair", "pause pair", "resume pair"
     BAR, LET_IN = "bar address", "let address in"
-    TELL_AGAIN = "tell again"
+    TELL_AGAIN, RESYNC = "tell again", "resync"
     NEEDS = {
         ADD: ("token", "other"),
         PAUSE: ("pair",),
         RESUME: ("pair",),
         BAR: ("address",),
         LET_IN: ("address",),
-        TELL_AGAIN: ("event",),
+        RESYNC: ("block",),
     }
 
     refused = ""
@@ -81,7 +81,8 @@ class ActionForm(forms.ModelForm):  # type: ignore[type-arg]  # the stub's param
             (RESUME, "Resume a pair"),
             (BAR, "Bar an address from registering"),
             (LET_IN, "Let a barred address register again"),
-            (TELL_AGAIN, "Tell an event again that was set aside"),
+            (RESYNC, "Resync: read the chain again from a block on, and take in what is missing"),
+            (TELL_AGAIN, "Tell an event again that was set aside, or all of them"),
         ]
     )
     token = forms.ModelChoiceField(Token.objects.all(), required=False, help_text="to add a pair")
@@ -90,12 +91,17 @@ class ActionForm(forms.ModelForm):  # type: ignore[type-arg]  # the stub's param
         TokenPair.objects.all(), required=False, help_text="to pause or resume it, in both directions"
     )
     address = forms.CharField(max_length=42, required=False, help_text="to bar it or let it in")
-    event = forms.ModelChoiceField(SetAside.objects.all(), required=False, help_text="to tell it again")
+    event = forms.ModelChoiceField(
+        SetAside.objects.all(), required=False, help_text="to tell it again; none: all"
+    )
+    block = forms.IntegerField(
+        min_value=0, max_value=2**62, required=False, help_text="to read the chain again from"
+    )
     reason = forms.CharField(widget=forms.Textarea(attrs={"rows": 3}), help_text="kept for ever")
 
     class Meta:
         model = OperatorAction
-        fields = ("action", "token", "other", "pair", "address", "event", "reason")
+        fields = ("action", "token", "other", "pair", "address", "event", "block", "reason")
 
     def clean_address(self) -> bytes | None:
         text = self.cleaned_data["address"].strip()
@@ -107,7 +113,7 @@ class ActionForm(forms.ModelForm):  # type: ignore[type-arg]  # the stub's param
     def clean(self) -> Any:
         values = super().clean() or {}
         for needed in self.NEEDS.get(values.get("action", ""), ()):
-            if needed not in self.errors and not values.get(needed):
+            if needed not in self.errors and values.get(needed) in {None, ""}:
                 self.add_error(needed, "This action needs it.")
         if self.refused:
             raise forms.ValidationError(f"Nothing was done: {self.refused}.")
@@ -125,10 +131,11 @@ def perform(who: str, values: dict[str, Any]) -> OperatorAction:
         pair: TokenPair = values["pair"]
         paused = action == ActionForm.PAUSE
         return actions.pause_pair(who, pair.token_from, pair.token_to, paused, reason)
-    if action == ActionForm.BAR:
-        return actions.bar(who, values["address"], reason)
-    if action == ActionForm.LET_IN:
-        return actions.let_in(who, values["address"], reason)
+    if action in {ActionForm.BAR, ActionForm.LET_IN}:
+        act = actions.bar if action == ActionForm.BAR else actions.let_in
+        return act(who, values["address"], reason)
+    if action == ActionForm.RESYNC:
+        return actions.resync(who, values["block"], reason)
     return actions.tell_again(who, values["event"], reason)
 
 

@@ -165,6 +165,19 @@ def test_an_event_is_told_again() -> None:
     assert Outbox.objects.count() == 1
 
 
+def test_all_events_that_were_set_aside_are_told_again() -> None:
+    for number in (7, 8):
+        SetAside.objects.create(
+            event="CONFIRMED_DEPOSIT", object_id=number, created=timezone.now(), reason="no such row"
+        )
+    actions.tell_again("somebody", None, REASON)
+    assert not SetAside.objects.exists()
+    assert list(Outbox.objects.order_by("id").values_list("object_id", flat=True)) == [7, 8]
+    assert notes() == [("tell again", "2 events")]
+    with pytest.raises(ActionError, match="no event is set aside"):
+        actions.tell_again("somebody", None, REASON)
+
+
 @pytest.mark.parametrize("change", ["update", "delete"])
 def test_notes_stay(change: str) -> None:
     actions.bar("somebody", b"\x12" * 20, REASON)

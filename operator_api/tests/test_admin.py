@@ -226,6 +226,9 @@ def test_pairs_addresses_and_events(play: Play, olga: Browser) -> None:
     [
         ("", {}, "This field is required."),
         ("pause pair", {}, "This action needs it."),
+        ("resync", {}, "This action needs it."),
+        ("resync", {"block": "-1"}, "greater than or equal to 0"),
+        ("resync", {"block": "1"}, "Nothing was done: block 1 is not applied yet"),
         ("bar address", {"address": "0x12"}, "40 hexadecimal digits"),
         ("bar address", {}, "This action needs it."),
         ("tell again", {"event": "7"}, "not one of the available choices"),
