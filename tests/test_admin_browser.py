@@ -7,14 +7,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
+from scripts.hub.stack import Stack
 from tests.browser import Browser, browser, missing
-
-if TYPE_CHECKING:
-    from scripts.hub.stack import Stack
 
 pytestmark = [
     pytest.mark.stack,
@@ -29,6 +26,12 @@ NAME, PASSWORD = "olga", "correct horse battery staple"
 STRANGER = "0x" + "12" * 20
 NOTHING = "rgba(0, 0, 0, 0)"
 """The colour of what no style sheet colours."""
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    with Stack(block_time=1, blocks_per_eon=120) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
