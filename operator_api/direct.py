@@ -27,6 +27,7 @@ from ledger.orders import StoredOrder
 from ledger.store import HubNotReadyError, Outcome, StoredTransfer
 from operator_api import limits
 from operator_api.bridge import Answer, Headers, Receive, Scope, Send, json_answer, send_answer
+from operator_api.error_codes import NO_DATABASE, NO_DATABASE_DETAIL
 from operator_api.middleware_observing import name_request, observer
 from operator_api.pipeline import Pipeline
 from operator_api.plain_input import require
@@ -112,6 +113,9 @@ class Direct:
             outcome = await self._pipeline.submit(endpoint.command, body)
         except HubNotReadyError:
             return None
+        except NO_DATABASE as error:
+            logger.error("a batch of requests without the database", exc_info=error)
+            return json_answer(503, {"detail": NO_DATABASE_DETAIL})
         except Exception:
             logger.exception("a batch of requests failed")
             return json_answer(500, {"detail": "Internal error."})

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from enum import Enum
 
+from django.db import InterfaceError, OperationalError
+
+NO_DATABASE = (OperationalError, InterfaceError)
+"""What is raised when PostgreSQL does not answer, or not in time."""
+NO_DATABASE_DETAIL = "The database does not answer now: try again."
+
 
 class ErrorCode(Enum):
     """Machine code of a refusal; the value is the sentence that explains it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -14,7 +15,7 @@ from rest_framework.exceptions import APIException, ErrorDetail, ParseError, Val
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as default_handler
 
-from operator_api.error_codes import ErrorCode
+from operator_api.error_codes import NO_DATABASE, NO_DATABASE_DETAIL, ErrorCode
 
 if TYPE_CHECKING:
     from ledger.engine import Refusal
@@ -116,7 +117,9 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> Any:
 
 
 def server_error(request: HttpRequest) -> Any:
-    """500, without a word on what went wrong inside."""
+    """500, without a word on what went wrong inside; 503 if it was that the database does not answer."""
+    if isinstance(sys.exception(), NO_DATABASE):
+        return _plain(503, NO_DATABASE_DETAIL)
     return _plain(500, "Internal error.")
 
 

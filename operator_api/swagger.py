@@ -118,6 +118,7 @@ EVERYWHERE = {
         schema=detail("").schema,
         headers=_SECONDS,
     ),
+    "503": detail("The hub cannot serve this now, its database for one does not answer: try again."),
 }
 WITH_BODY = {
     "400": openapi.Response("The body could not be read.", schema=_REFUSAL),

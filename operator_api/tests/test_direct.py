@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
-from django.db import connections
+from django.db import connection, connections
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -24,6 +24,7 @@ from ledger.tests.test_store import funded
 from operator_api import limits, pipeline
 from operator_api.bridge import Bridge
 from operator_api.direct import Direct
+from operator_api.error_codes import NO_DATABASE_DETAIL
 from operator_api.metrics import metrics
 from operator_api.pipeline import Pipeline
 from operator_api.simulation.play import Play
@@ -260,6 +261,18 @@ def test_a_failing_ledger_is_told_without_a_word_on_what_failed(
     assert (status, body) == (500, {"detail": "Internal error."})
     assert headers["x-content-type-options"] == "nosniff"
     monkeypatch.setattr("ledger.group_commit.execute", store.execute)
+    assert server.direct("/transfer/", transfer_body(one.command))[0] == 201
+
+
+def test_a_database_that_does_not_answer_is_no_mistake_of_the_hub(
+    server: Server, play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = payer(server, play)
+    with monkeypatch.context() as patch:
+        patch.setitem(connection.settings_dict, "PORT", "1")
+        patch.setattr("ledger.group_commit.execute", lambda commands: connection.copy().ensure_connection())
+        answers = [server.direct("/transfer/", one.body()), server.post("/transfer/", one.body(), "X-Odd: 1")]
+    assert [(status, body) for status, _, body in answers] == [(503, {"detail": NO_DATABASE_DETAIL})] * 2
     assert server.direct("/transfer/", transfer_body(one.command))[0] == 201
 
 
