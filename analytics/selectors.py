@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
@@ -55,15 +56,23 @@ def _remembered(name: str, compute: Callable[[], Figures]) -> Figures:
     """The figures, at most `HUB_ANALYTICS_SECONDS` old, and as much older as the replica is behind. Without the
     cache they are computed each time."""
     key = f"analytics/{name}"
-    try:
-        found: Figures | None = cache.get(key)
-    except Exception as error:
-        logger.warning("the cache does not answer: %s", error)
-        return replica.read(compute)
+    found: Figures | None = None
+    with _perhaps():
+        found = cache.get(key)
     if found is None:
         found = replica.read(compute)
-        cache.set(key, found, settings.HUB_ANALYTICS_SECONDS)
+        with _perhaps():
+            cache.set(key, found, settings.HUB_ANALYTICS_SECONDS)
     return found
+
+
+@contextmanager
+def _perhaps() -> Iterator[None]:
+    """Goes on if the cache does not answer."""
+    try:
+        yield
+    except Exception as error:
+        logger.warning("the cache does not answer: %s", error)
 
 
 def _by_eon(rows: QuerySet[Any], eon: str = "eon_number") -> Figures:
