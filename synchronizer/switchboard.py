@@ -111,10 +111,13 @@ class Switchboard:
 
     async def stop(self) -> None:
         """End all tasks."""
-        tasks = [*self._tasks, *([self._feed] if self._feed else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        tasks = {*self._tasks, *([self._feed] if self._feed else [])}
+        while (
+            tasks
+        ):  # asyncio.wait_for of Python 3.11 loses a cancellation that comes together with what it waits for
+            for task in tasks:
+                task.cancel()
+            _, tasks = await asyncio.wait(tasks, timeout=RETRY)
 
     # -- receiving ----------------------------------------------------------------------------------------
 
