@@ -27,17 +27,17 @@ GIB = 2**30
 class Figures:
     """What things cost. Milliseconds are of one processor core."""
 
-    transfer_server_ms: float = 0.5
+    transfer_server_ms: float = 0.66
     """Server, a transfer through HTTP at 64 to 128 connections."""
-    order_server_ms: float = 0.9
+    order_server_ms: float = 0.91
     """Server, an order of one eon through HTTP at 32 to 64 connections."""
-    read_server_ms: float = 7.5
+    read_server_ms: float = 1.13
     """Server, a wallet's state with its proof."""
     read_postgres_ms: float = 0.36
     """PostgreSQL, the same."""
-    frame_server_ms: float = 0.4
-    """Server, an event told to one websocket: 2,500 frames a second."""
-    connection_kib: float = 47.0
+    frame_server_ms: float = 0.043
+    """Server, an event told to one websocket."""
+    connection_kib: float = 35.0
     """Server, memory of a websocket."""
     match_ms: float = 0.3
     """Accounting worker, an order arriving and matched."""
@@ -55,9 +55,9 @@ class Figures:
     """Relay, an event from the outbox to the log and the servers."""
     registration_postgres_ms: float = 0.4
     """PostgreSQL, a registration."""
-    checkpoint_us: float = 24.5
+    checkpoint_us: float = 33.8
     """Checkpoint, elapsed, a wallet."""
-    checkpoint_stored_bytes: float = 224.0
+    checkpoint_stored_bytes: float = 226.0
     """Tables and indexes of a checkpoint, a wallet."""
     checkpoint_gas: float = 37_603.0
     deposit_gas: float = 61_531.0
