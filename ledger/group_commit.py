@@ -7,6 +7,7 @@ connection. Those that arrive meanwhile wait, and when it is done the first of t
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Event, Lock
@@ -35,7 +36,7 @@ class _Request(Generic[Asked, Answer]):
     outcomes: list[Answer | Exception] = field(default_factory=list)
 
 
-class Committer(Generic[Asked, Answer]):
+class Committer(ABC, Generic[Asked, Answer]):
     """Writes the commands of concurrent callers together, in the way of a subclass.
 
     A batch that fails as a whole is tried again one command at a time, so that none suffers for another.
@@ -46,9 +47,9 @@ class Committer(Generic[Asked, Answer]):
         self._waiting: list[_Request[Asked, Answer]] = []
         self._led = False
 
+    @abstractmethod
     def execute(self, commands: Sequence[Asked]) -> Sequence[Answer | Exception]:
         """Write commands in a transaction of their own: what became of each, in order."""
-        raise NotImplementedError
 
     def submit(self, command: Asked) -> Answer:
         """Decide and write one command; returns when it is durable. Raises what the store raises for it."""
