@@ -15,6 +15,7 @@ from django.conf import settings as django_settings
 import contracts
 from admission import services as admission
 from contractor import alarms, chain, checkpoints, earnings, follower, progress, sender
+from contractor.tests.proxy import Proxy
 from contracts.deploy import deploy_development
 from ledger import store
 from ledger.models import ChainStatus, Token, Wallet
@@ -269,3 +270,13 @@ def bob() -> Signer:
 def operator() -> bytes:
     address: bytes = django_settings.HUB_OWNER_ACCOUNT_ADDRESS
     return address
+
+
+@pytest.fixture
+def liar(hub: Hub, settings: Any) -> Iterator[Proxy]:
+    """The hub reads through a node that lies, fails or is late when it is told to."""
+    with Proxy(hub.node.url) as made:
+        settings.HUB_ETHEREUM_NODE_URL = made.url
+        chain.forget()
+        yield made
+        chain.forget()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from contractor import chain, follower, slashing
+from contractor import follower, slashing
 from contractor.builders import build
 from contractor.chain import contract
 from contractor.errors import ForkTooDeepError
@@ -28,16 +27,6 @@ from ledger.sql import execute
 from nocust.addresses import to_checksum
 from nocust.messages import withdrawal_authorization_hash
 from nocust.signatures import Signer
-
-
-@pytest.fixture
-def liar(hub: Hub, settings: Any) -> Iterator[Proxy]:
-    """The hub reads through a node that does what it is told to."""
-    with Proxy(hub.node.url) as made:
-        settings.HUB_ETHEREUM_NODE_URL = made.url
-        chain.forget()
-        yield made
-        chain.forget()
 
 
 def follow() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,16 +21,6 @@ from contractor.tests.test_withdrawals import beat, deposited, request, settle
 from heartbeat.tests.drill import Drill
 from ledger.models import Challenge, Deposit, RootCommitment, WithdrawalRequest
 from nocust.signatures import Signer
-
-
-@pytest.fixture
-def liar(hub: Hub, settings: Any) -> Iterator[Proxy]:
-    """The hub reads through a node that lies when it is told to."""
-    with Proxy(hub.node.url) as made:
-        settings.HUB_ETHEREUM_NODE_URL = made.url
-        chain.forget()
-        yield made
-        chain.forget()
 
 
 def hide(method: str, parameters: list[Any], answer: Any) -> Any:

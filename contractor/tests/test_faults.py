@@ -3,14 +3,14 @@ or doubled."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
-from contractor import chain, checkpoints, disputes, follower, sender, withdrawals
+from contractor import checkpoints, disputes, follower, sender, withdrawals
 from contractor.errors import ChainError, NodeError
 from contractor.models import EthereumTransaction
 from contractor.tests import proxy
@@ -41,16 +41,6 @@ def node(node: Any, settings: Any) -> Any:
     return node
 
 
-@pytest.fixture
-def spoilt(hub: Hub, settings: Any) -> Iterator[Proxy]:
-    """The hub reads through a proxy."""
-    with Proxy(hub.node.url) as made:
-        settings.HUB_ETHEREUM_NODE_URL = made.url
-        chain.forget()
-        yield made
-        chain.forget()
-
-
 def attempt(part: Callable[[], Any]) -> None:
     """As the beat does: what goes wrong with the node passes by."""
     try:
@@ -70,7 +60,7 @@ def beat(hub: Hub) -> None:
         attempt(part)
 
 
-def patiently(hub: Hub, spoilt: Proxy, blocks: int = 1, beats: int = 2) -> None:
+def patiently(hub: Hub, liar: Proxy, blocks: int = 1, beats: int = 2) -> None:
     """Mine; a few beats after each block, and a good node for a moment when the worst comes to the worst: an eon in
     which nothing gets through halts any hub."""
     for _ in range(blocks):
@@ -78,30 +68,30 @@ def patiently(hub: Hub, spoilt: Proxy, blocks: int = 1, beats: int = 2) -> None:
         for _ in range(beats):
             beat(hub)
         if hub.status.head_block < hub.node.block - 3:
-            fault, spoilt.fault = spoilt.fault, None
+            fault, liar.fault = liar.fault, None
             beat(hub)
-            spoilt.fault = fault
+            liar.fault = fault
 
 
-def play(hub: Hub, spoilt: Proxy) -> list[Wallet]:
+def play(hub: Hub, liar: Proxy) -> list[Wallet]:
     """Deposits, requests and their payments through five eons."""
     wallets = [hub.register(signer(3000 + number)) for number in range(WALLETS)]
     for wallet in wallets:
         hub.node.deposit(wallet.address, 100)
         hub.node.deposit(wallet.address, 7)
-    patiently(hub, spoilt, 5)
+    patiently(hub, liar, 5)
     for eon in (2, 3):
         hub.node.mine_to_era(eon, 2)
-        patiently(hub, spoilt, 7)
+        patiently(hub, liar, 7)
     for wallet in wallets[:2]:
         request(hub.node, wallet, 30, eon=3)
-    patiently(hub, spoilt, 5)
+    patiently(hub, liar, 5)
     hub.node.mine_to_era(4, 2)
-    patiently(hub, spoilt, 6)
+    patiently(hub, liar, 6)
     hub.node.mine_to_era(5, X - 5)
-    patiently(hub, spoilt, 11)
-    spoilt.fault = None
-    patiently(hub, spoilt, 5)
+    patiently(hub, liar, 11)
+    liar.fault = None
+    patiently(hub, liar, 5)
     return wallets
 
 
@@ -139,17 +129,17 @@ def always(fault: Fault) -> Callable[[Proxy], Fault]:
     ids=["half a range", "duplicates", "swapped", "removed", "stale"],
 )
 def test_a_node_that_always_gets_it_wrong(
-    hub: Hub, spoilt: Proxy, make: Callable[[Proxy], Fault], monkeypatch: pytest.MonkeyPatch
+    hub: Hub, liar: Proxy, make: Callable[[Proxy], Fault], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follower, "ASKED_ALONE", -1)  # ranges are what nodes get wrong
-    spoilt.fault = make(spoilt)
-    check(hub, play(hub, spoilt))
+    liar.fault = make(liar)
+    check(hub, play(hub, liar))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_node_that_fails_in_all_ways_at_random(hub: Hub, spoilt: Proxy, seed: int) -> None:
-    spoilt.fault = proxy.any_of(
+def test_a_node_that_fails_in_all_ways_at_random(hub: Hub, liar: Proxy, seed: int) -> None:
+    liar.fault = proxy.any_of(
         seed,
         0.3,
         proxy.broken,
@@ -158,15 +148,15 @@ def test_a_node_that_fails_in_all_ways_at_random(hub: Hub, spoilt: Proxy, seed: 
         proxy.duplicates,
         proxy.swapped,
         proxy.removed,
-        proxy.stale(spoilt, 1),
-        proxy.stale(spoilt, 4),
+        proxy.stale(liar, 1),
+        proxy.stale(liar, 4),
         proxy.only("eth_sendRawTransaction", proxy.broken),
     )
-    check(hub, play(hub, spoilt))
+    check(hub, play(hub, liar))
 
 
 @pytest.mark.parametrize("seed", [3, 4])
-def test_challenges_are_won_through_a_node_that_fails_at_random(hub: Hub, spoilt: Proxy, seed: int) -> None:
+def test_challenges_are_won_through_a_node_that_fails_at_random(hub: Hub, liar: Proxy, seed: int) -> None:
     """About a state and a delivery, with five blocks to answer in and a dozen beats in each, as in reality."""
     payer, payee = (Player.register(hub, signer(2000 + number)) for number in range(2))
     payer.deposit(100)
@@ -176,7 +166,7 @@ def test_challenges_are_won_through_a_node_that_fails_at_random(hub: Hub, spoilt
     hub.go_to(4, OPEN_ERA)
     payer.challenge_state(3, mine=False)
     payee.challenge_delivery(payer, transfer, mine=False)
-    spoilt.fault = proxy.any_of(
+    liar.fault = proxy.any_of(
         seed,
         0.2,
         proxy.broken,
@@ -184,7 +174,7 @@ def test_challenges_are_won_through_a_node_that_fails_at_random(hub: Hub, spoilt
         proxy.duplicates,
         proxy.swapped,
         proxy.removed,
-        proxy.stale(spoilt, 1),
+        proxy.stale(liar, 1),
         proxy.only("eth_sendRawTransaction", proxy.broken),
     )
     for _ in range(9):
@@ -193,18 +183,18 @@ def test_challenges_are_won_through_a_node_that_fails_at_random(hub: Hub, spoilt
             EthereumTransaction.objects.update(retry_at=timezone.now())
             for part in (follower.run, checkpoints.create_due_checkpoint, disputes.step, sender.step):
                 attempt(part)
-    spoilt.fault = None
+    liar.fault = None
     check_won(hub, 4, 2)
 
 
-def test_a_node_that_never_answers_is_given_up_in_time(hub: Hub, spoilt: Proxy) -> None:
+def test_a_node_that_never_answers_is_given_up_in_time(hub: Hub, liar: Proxy) -> None:
     before = hub.status
     hub.node.mine()
-    spoilt.fault = proxy.silent
+    liar.fault = proxy.silent
     with pytest.raises(NodeError, match="does not answer"):
         follower.step()
     assert hub.status.head_hash == before.head_hash
-    spoilt.fault = None
+    liar.fault = None
     assert follower.step() == 1
 
 
@@ -212,29 +202,29 @@ def _give(answer: Any, *_: Any) -> Any:
     return answer
 
 
-def test_half_an_answer_is_none(hub: Hub, spoilt: Proxy) -> None:
+def test_half_an_answer_is_none(hub: Hub, liar: Proxy) -> None:
     """Answers that are no headers, or of other blocks."""
     hub.node.mine(3)
     before = hub.status
     answers: list[Any] = [None, {}, [], "0x", {"number": "0x1"}, 5]
     for answer in answers:
-        spoilt.fault = proxy.only("eth_getBlockByNumber", partial(_give, answer))
+        liar.fault = proxy.only("eth_getBlockByNumber", partial(_give, answer))
         with pytest.raises(NodeError):
             follower.step()
-    spoilt.fault = proxy.only("eth_getLogs", lambda *_: [{"address": "0x"}])
+    liar.fault = proxy.only("eth_getLogs", lambda *_: [{"address": "0x"}])
     with pytest.raises(NodeError):
         follower.step()
     assert hub.status.head_hash == before.head_hash
 
 
-def test_a_transaction_that_the_node_took_without_saying_so_is_sent_once(hub: Hub, spoilt: Proxy) -> None:
+def test_a_transaction_that_the_node_took_without_saying_so_is_sent_once(hub: Hub, liar: Proxy) -> None:
     """It is forwarded, and the answer lost."""
     hub.settle()
     hub.node.mine_to_era(2, 3)
-    spoilt.fault = proxy.only("eth_sendRawTransaction", proxy.broken)
+    liar.fault = proxy.only("eth_sendRawTransaction", proxy.broken)
     for _ in range(3):
         beat(hub)
-    spoilt.fault = None
+    liar.fault = None
     for _ in range(6):
         hub.node.mine()
         beat(hub)
@@ -243,7 +233,7 @@ def test_a_transaction_that_the_node_took_without_saying_so_is_sent_once(hub: Hu
     assert row.attempts.count() == 1
 
 
-def test_a_lie_about_events_stops_the_hub_or_changes_nothing(hub: Hub, spoilt: Proxy) -> None:
+def test_a_lie_about_events_stops_the_hub_or_changes_nothing(hub: Hub, liar: Proxy) -> None:
     """Logs with another block's hash are not taken."""
     wallet = hub.register(signer(3000))
     hub.node.deposit(wallet.address, 100)
@@ -254,7 +244,7 @@ def test_a_lie_about_events_stops_the_hub_or_changes_nothing(hub: Hub, spoilt: P
             return answer
         return [{**log, "blockHash": "0x" + "55" * 32} for log in answer]
 
-    spoilt.fault = elsewhere
+    liar.fault = elsewhere
     with pytest.raises(ChainError):
         follower.step()
     assert hub.available(wallet) == 0

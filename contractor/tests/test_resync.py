@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from io import StringIO
-from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
-from contractor import chain, resync
+from contractor import resync
 from contractor.errors import NodeError
 from contractor.models import Resync
 from contractor.tests import proxy
@@ -20,16 +18,6 @@ from ledger.models import Deposit
 from nocust.signatures import Signer
 from operator_api import admin_actions as actions
 from operator_api.models import OperatorAction
-
-
-@pytest.fixture
-def liar(hub: Hub, settings: Any) -> Iterator[Proxy]:
-    """The hub reads through a node that lies when it is told to."""
-    with Proxy(hub.node.url) as made:
-        settings.HUB_ETHEREUM_NODE_URL = made.url
-        chain.forget()
-        yield made
-        chain.forget()
 
 
 def run_all() -> Resync:
