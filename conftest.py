@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
+from admission import direct as registrations
 from contractor import alarms
 from heartbeat.tests.consumer import listening
 from heartbeat.tests.drill import Drill
@@ -29,6 +30,7 @@ def _forget() -> Iterator[None]:
     trees.remembered.clear()
     open_pairs.clear()
     terms_of_service.clear()
+    registrations.forget()
     alarms.recorder.automatic = False  # its thread would write beside the test's transaction
     alarms.forget()
     yield
@@ -36,6 +38,7 @@ def _forget() -> Iterator[None]:
     trees.remembered.clear()
     open_pairs.clear()
     terms_of_service.clear()
+    registrations.forget()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from ledger.models import Token
 from ledger.store import chain_status
 from nocust.signatures import is_valid
 from operator_api.error_codes import ErrorCode
-from operator_api.input_fields import AddressInput, SignatureObject, SignatureText
+from operator_api.input_fields import AddressInput, SignatureObject
 from operator_api.rest import object_error
 from tos import services as tos
 from tos.models import TOSConfig
@@ -41,10 +41,11 @@ class AdmissionSerializer(serializers.Serializer[Any]):
         ref_name = "AdmissionRequest"
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        admission = Admission(**attrs)
+        token = attrs.pop("token")
+        admission = Admission(token.pk, token.address, **attrs)
         if barred([admission.address]):
             raise object_error(ErrorCode.WALLET_BLACKLISTED)
-        if (admission.token.pk, admission.address) in admitted_places([admission.address]):
+        if (admission.token_id, admission.address) in admitted_places([admission.address]):
             raise object_error(ErrorCode.WALLET_ALREADY_ADMITTED)
         eon, config = chain_status().eon, published_terms()
         check_signatures(admission, eon, config)
@@ -67,28 +68,6 @@ class EntryListSerializer(serializers.ListSerializer[Any]):
         return values
 
 
-_ADDRESS, _SIGNATURE = AddressInput(), SignatureText()
-
-
-def _entries(data: Any) -> list[Any]:
-    """The entries of a body of JSON. Raises KeyError and TypeError."""
-    entries = data["admissions"]
-    if type(data) is not dict or type(entries) is not list:
-        raise TypeError
-    return entries
-
-
-def _entry(data: Any) -> dict[str, bytes]:
-    """What `BulkAdmissionSerializer.EntrySerializer` gives for a well-formed entry, many times faster. Raises
-    KeyError, TypeError or ValidationError for another."""
-    return {
-        "authorization": _SIGNATURE.to_internal_value(data["authorization"]["value"]),
-        "tos_signature": _SIGNATURE.to_internal_value(data["tos_signature"]["value"]),
-        "token": _ADDRESS.to_internal_value(data["token"]),
-        "address": _ADDRESS.to_internal_value(data["address"]),
-    }
-
-
 class BulkAdmissionSerializer(serializers.Serializer[Any]):
     """Requests to register several wallets. Those that are registered already are skipped."""
 
@@ -107,12 +86,6 @@ class BulkAdmissionSerializer(serializers.Serializer[Any]):
     class Meta:
         ref_name = "BulkAdmissionRequest"
 
-    def to_internal_value(self, data: Any) -> Any:
-        try:
-            return {"admissions": [_entry(entry) for entry in _entries(data)]}
-        except (KeyError, TypeError, serializers.ValidationError):
-            return super().to_internal_value(data)  # which says what is wrong, and where
-
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         entries = attrs["admissions"]
         if len(entries) > settings.BULK_ADMISSION_LIMIT:
@@ -121,17 +94,17 @@ class BulkAdmissionSerializer(serializers.Serializer[Any]):
             )
         eon, config = chain_status().eon, published_terms()
         addresses = [entry["address"] for entry in entries]
-        tokens = {token.address: token for token in Token.objects.all()}
+        tokens = dict(Token.objects.values_list("address", "pk"))
         refused, known = barred(addresses), admitted_places(addresses)
         admissions: list[Admission] = []
         for entry in entries:
             token = tokens.get(entry["token"])
             if token is None:
                 raise object_error(ErrorCode.TOKEN_NOT_REGISTERED, f"Unknown token 0x{entry['token'].hex()}.")
-            place = (token.pk, entry["address"])
+            place = (token, entry["address"])
             if entry["address"] in refused or place in known:
                 continue
-            admission = Admission(token, entry["address"], entry["authorization"], entry["tos_signature"])
+            admission = Admission(token, entry.pop("token"), **entry)
             check_signatures(admission, eon, config)
             known.add(place)
             admissions.append(admission)

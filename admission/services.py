@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import transaction
@@ -14,57 +13,50 @@ from ledger import store
 from ledger.directory import owner_of
 from ledger.engine import Deposit as DepositCommand
 from ledger.group_commit import Committer
-from ledger.models import Deposit, Event, Outbox, Token, Wallet
-from ledger.sql import execute, fetch, next_ids, write
+from ledger.models import ChainStatus, Deposit, Event, Outbox, Token, Wallet
+from ledger.sql import array, fetch
 from nocust.messages import admission_hash
 from nocust.signatures import is_valid
 from operator_api.error_codes import ErrorCode
 from operator_api.locks import ReadWriteLock
 from tos.models import TOSConfig
-from tos.services import remember_all
+from tos.services import LATEST, remember_all
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """A checked request to register: the owner's signatures of the registration and of the latest terms."""
+class Admission(NamedTuple):
+    """A checked request to register an address in a token (its row id and address): the owner's signatures of the
+    registration and of the latest terms."""
 
-    token: Token
+    token_id: int
+    token: bytes
     address: bytes
     authorization: bytes
     tos_signature: bytes
 
 
 class AdmissionError(Exception):
-    """A registration that can't be admitted; nothing of its request was."""
-
-
-class StoppedError(AdmissionError):
-    """Nobody is admitted now; `code` says why."""
+    """A registration that can't be admitted; nothing of its request was. `code` says why."""
 
     def __init__(self, code: ErrorCode) -> None:
         super().__init__(code.value)
         self.code = code
 
 
-class EonChangedError(AdmissionError):
-    """The eon changed since the authorisation was checked, so the signature is for an eon that is over."""
-
-
-class AlreadyAdmittedError(AdmissionError):
-    """Another request registered the wallet first."""
+class StoppedError(AdmissionError):
+    """Nobody is admitted now."""
 
 
 def barred(addresses: Iterable[bytes]) -> set[bytes]:
     """Those of the addresses that must not register."""
     rows = fetch(
-        "SELECT address FROM ledger_blacklist WHERE address = ANY(%s::bytea[])", [list(set(addresses))]
+        "SELECT address FROM ledger_blacklist WHERE address = ANY(%s::bytea[])", [array(set(addresses))]
     )
     return {bytes(address) for (address,) in rows}
 
 
-def authorization_message(token: Token, address: bytes, eon: int) -> bytes:
+def authorization_message(token: bytes, address: bytes, eon: int) -> bytes:
     """What the owner signs to register in an eon (`spec/crypto.md` §3)."""
-    return admission_hash(settings.HUB_LQD_CONTRACT_ADDRESS, token.address, address, 0, eon)
+    return admission_hash(settings.HUB_LQD_CONTRACT_ADDRESS, token, address, 0, eon)
 
 
 def is_authorized(admission: Admission, eon: int) -> bool:
@@ -73,8 +65,7 @@ def is_authorized(admission: Admission, eon: int) -> bool:
     return is_valid(message, admission.authorization, admission.address)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """Wallets that signed for `eon` and for the terms `config`, to be admitted in order: all of them or none."""
 
     admissions: Sequence[Admission]
@@ -82,63 +73,109 @@ class Request:
     config: TOSConfig
 
 
-Outcome = list[Wallet] | AdmissionError
+Outcome = Sequence[Admission] | AdmissionError
+"""The wallets of a request that were admitted: all of them."""
 
 Place = tuple[int, bytes]
 """(token id, address): there is one wallet at most."""
 
 
-def admit(admissions: Sequence[Admission], eon: int, config: TOSConfig) -> list[Wallet]:
+def admit(admissions: Sequence[Admission], eon: int, config: TOSConfig) -> Sequence[Admission]:
     """Admit the wallets of a request, together with those of requests that arrive at the same time. It returns when
-    that is durable. Deposits that were waiting for them are credited. Raises StoppedError, EonChangedError and
-    AlreadyAdmittedError."""
+    that is durable. Deposits that were waiting for them are credited. Raises AdmissionError."""
     return committer.submit(Request(admissions, eon, config))
 
 
 def admit_all(requests: Sequence[Request]) -> list[Outcome]:
     """Admit the wallets of all requests in one transaction, in order; one that is refused spoils no other."""
+    admissions = [admission for request in requests for admission in request.admissions]
     with transaction.atomic():
-        ReadWriteLock(request.eon for request in requests).read()
-        admissions = [admission for request in requests for admission in request.admissions]
-        trails = _lock_trails(admissions)
-        # Asked while the tokens are held, so that no wallet of a later eon has a smaller trail, and that nobody
-        # else registers these meanwhile.
-        status = store.chain_status()
-        if reason := store.stopped(status):
+        found = _lock(admissions, {request.eon for request in requests})
+        if reason := store.stopped(found.status):
             return [StoppedError(reason) for _ in requests]
-        accepted, refused = _decide(requests, status.eon, admitted_places(one.address for one in admissions))
-        wallets = _register([one for request in accepted for one in request.admissions], status.eon, trails)
-        remember_all(
-            (admission.address, request.config, admission.tos_signature)
-            for request in accepted
-            for admission in request.admissions
-        )
-        _credit_waiting_deposits(wallets)
-        store.notify_outbox()
-    left = iter(wallets)
-    return [refused.get(id(request)) or list(islice(left, len(request.admissions))) for request in requests]
+        outcomes = _decide(requests, found)
+        accepted = [one for outcome in outcomes if not isinstance(outcome, Exception) for one in outcome]
+        if accepted:
+            _register(accepted, found)
+            remember_all(found.terms, [(one.address, one.tos_signature) for one in accepted])
+    return outcomes
 
 
-def _decide(
-    requests: Sequence[Request], eon: int, taken: set[Place]
-) -> tuple[list[Request], dict[int, AdmissionError]]:
-    """The requests that can be admitted in the eon, and the errors of the others by their identities."""
-    accepted: list[Request] = []
-    refused: dict[int, AdmissionError] = {}
+class _Found(NamedTuple):
+    """What was found of wallets to be admitted while the locks are held."""
+
+    status: ChainStatus
+    terms: int
+    """The latest ones' row; 0: there are none."""
+    trails: dict[int, int]
+    """The next one of each token, by its row."""
+    taken: set[Place]
+    barred: set[bytes]
+    waiting: bool
+    """Whether there are deposits for some of them."""
+
+
+# Asked while the tokens are held, so that no wallet of a later eon has a smaller trail, that nobody else registers
+# these meanwhile, and that no deposit of an address is applied while the address registers.
+_FACTS = f"""
+WITH place AS (SELECT * FROM unnest(%s::bigint[], %s::bytea[]) WITH ORDINALITY p (token_id, address, number))
+SELECT ({LATEST}), ARRAY(SELECT wallet_count FROM ledger_token WHERE id = ANY(%s::bigint[]) ORDER BY id),
+    ARRAY(SELECT number FROM place JOIN ledger_wallet USING (token_id, address)),
+    ARRAY(SELECT number FROM place JOIN ledger_blacklist USING (address)),
+    EXISTS (SELECT FROM place JOIN ledger_deposit d USING (token_id, address) WHERE d.wallet_id IS NULL),
+    {", ".join(store.STATUS_COLUMNS)}
+FROM ledger_chainstatus"""  # noqa: S608  (nothing from outside)
+
+
+def _lock(admissions: Sequence[Admission], eons: Iterable[int]) -> _Found:
+    """Share the eons and lock the tokens, in one order for everybody, until the transaction ends: trails have no
+    gaps. Raises HubNotReadyError."""
+    share, parameters = ReadWriteLock(eons).reading()
+    tokens = sorted({one.token_id for one in admissions})
+    ids = array(tokens)
+    rows = fetch(
+        f"{share}; SELECT FROM ledger_token WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE; {_FACTS}",
+        [
+            *(*parameters, ids),
+            *(array([one.token_id for one in admissions]), array([one.address for one in admissions]), ids),
+        ],
+    )
+    if not rows:
+        raise store.HubNotReadyError
+    terms, counts, taken, barred, waiting, *status = rows[0]
+    return _Found(
+        store.status_of(status),
+        terms or 0,
+        dict(zip(tokens, counts, strict=True)),
+        {(admissions[number - 1].token_id, admissions[number - 1].address) for number in taken},
+        {admissions[number - 1].address for number in barred},
+        waiting,
+    )
+
+
+def _decide(requests: Sequence[Request], found: _Found) -> list[Outcome]:
+    """What becomes of each request."""
+    outcomes: list[Outcome] = []
     for request in requests:
-        places = {(admission.token.pk, admission.address) for admission in request.admissions}
-        if request.eon != eon:
-            refused[id(request)] = EonChangedError()
-        elif places & taken or len(places) < len(request.admissions):
-            refused[id(request)] = AlreadyAdmittedError()
+        places = {(one.token_id, one.address) for one in request.admissions}
+        if request.eon != found.status.eon:
+            outcomes.append(AdmissionError(ErrorCode.INVALID_ADMISSION_SIGNATURE))
+        elif request.config.pk != found.terms:
+            outcomes.append(AdmissionError(ErrorCode.INVALID_TOS_SIGNATURE))
+        elif found.barred and any(one.address in found.barred for one in request.admissions):
+            outcomes.append(AdmissionError(ErrorCode.WALLET_BLACKLISTED))
+        elif places & found.taken or len(places) < len(request.admissions):
+            outcomes.append(AdmissionError(ErrorCode.WALLET_ALREADY_ADMITTED))
         else:
-            accepted.append(request)
-            taken |= places
-    return accepted, refused
+            outcomes.append(request.admissions)
+            found.taken.update(places)
+    return outcomes
 
 
-class RegistrationCommitter(Committer[Request, list[Wallet]]):
+class RegistrationCommitter(Committer[Request, Sequence[Admission]]):
     """Writes the registrations of concurrent callers together."""
+
+    largest = 32  # of 20 wallets each: the tokens are locked meanwhile
 
     def execute(self, commands: Sequence[Request]) -> list[Outcome]:
         return admit_all(commands)
@@ -151,7 +188,8 @@ committer = RegistrationCommitter()
 def admitted_places(addresses: Iterable[bytes]) -> set[Place]:
     """The places of all wallets that the addresses have."""
     rows = fetch(
-        "SELECT token_id, address FROM ledger_wallet WHERE address = ANY(%s::bytea[])", [list(set(addresses))]
+        "SELECT token_id, address FROM ledger_wallet WHERE address = ANY(%s::bytea[])",
+        [array(set(addresses))],
     )
     return {(token, bytes(address)) for token, address in rows}
 
@@ -162,93 +200,59 @@ def check_open() -> None:
         raise StoppedError(reason)
 
 
-def admit_operator(token: Token) -> Wallet:
+def admit_operator(token: Token) -> None:
     """Admit the operator's own wallet, the first of its token; inside the caller's transaction."""
     eon = store.chain_status().eon
-    message = authorization_message(token, settings.HUB_OWNER_ACCOUNT_ADDRESS, eon)
-    authorization = store.operator().sign(message)
-    admissions = [Admission(token, settings.HUB_OWNER_ACCOUNT_ADDRESS, authorization, b"")]
-    (wallet,) = _register(admissions, eon, _lock_trails(admissions))
-    _credit_waiting_deposits([wallet])
-    store.notify_outbox()
-    return wallet
+    address = settings.HUB_OWNER_ACCOUNT_ADDRESS
+    authorization = store.operator().sign(authorization_message(token.address, address, eon))
+    admission = Admission(token.pk, token.address, address, authorization, b"")
+    _register([admission], _lock([admission], [eon]))
 
 
-def _lock_trails(admissions: Sequence[Admission]) -> dict[int, int]:
-    """The next trail of each token, by its row id. The tokens stay locked, in one order for everybody, until the
-    transaction ends: trails have no gaps, and no deposit of an address is applied while the address registers."""
-    ids = sorted({admission.token.pk for admission in admissions})
-    return dict(
-        fetch(
-            "SELECT id, wallet_count FROM ledger_token WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE",
-            [ids],
-        )
-    )
+_REGISTER = """
+WITH registered AS (
+    INSERT INTO ledger_wallet (token_id, address, trail_identifier, registration_eon_number,
+        registration_authorization, registration_operator_authorization)
+    SELECT token_id, address, trail, %s, signature, countersignature
+    FROM unnest(%s::bigint[], %s::bytea[], %s::bigint[], %s::bytea[], %s::bytea[])
+        n (token_id, address, trail, signature, countersignature)
+    RETURNING id
+), counted AS (
+    UPDATE ledger_token t SET wallet_count = n.count FROM unnest(%s::bigint[], %s::bigint[]) n (id, count)
+    WHERE t.id = n.id AND t.wallet_count <> n.count
+) INSERT INTO ledger_outbox (event, object_id, created) SELECT %s, id, now() FROM registered ORDER BY id;
+SELECT pg_notify('outbox', '')"""
 
 
-def _register(admissions: Sequence[Admission], eon: int, trails: dict[int, int]) -> list[Wallet]:
-    """Give the wallets the next trails of their tokens, in order; the tokens are locked."""
-    wallets = []
-    for admission in admissions:
-        token = admission.token
-        trail = trails[token.pk]
-        trails[token.pk] += 1
-        contract = settings.HUB_LQD_CONTRACT_ADDRESS
-        message = admission_hash(contract, token.address, admission.address, trail, eon)
-        wallets.append(
-            Wallet(
-                token=token,
-                address=admission.address,
-                trail_identifier=trail,
-                registration_eon_number=eon,
-                registration_authorization=admission.authorization,
-                registration_operator_authorization=store.operator().sign(message),
-            )
-        )
-    if not wallets:
-        return wallets
-    for wallet, row_id in zip(wallets, next_ids("ledger_wallet_id_seq", len(wallets)), strict=True):
-        wallet.pk = row_id
-    write(
-        "INSERT INTO ledger_wallet (id, token_id, address, trail_identifier, registration_eon_number,"
-        " registration_authorization, registration_operator_authorization) VALUES %s",
-        [
-            (
-                wallet.pk,
-                wallet.token_id,
-                wallet.address,
-                wallet.trail_identifier,
-                eon,
-                wallet.registration_authorization,
-                wallet.registration_operator_authorization,
-            )
-            for wallet in wallets
-        ],
-    )
-    execute(
-        "UPDATE ledger_token t SET wallet_count = n.count FROM unnest(%s::bigint[], %s::bigint[]) n(id, count)"
-        " WHERE t.id = n.id AND t.wallet_count <> n.count",
-        [list(trails), list(trails.values())],
-    )
-    execute(
-        "INSERT INTO ledger_outbox (event, object_id, created) SELECT %s, unnest(%s::bigint[]), now()",
-        [Event.REGISTERED_WALLET.value, [wallet.pk for wallet in wallets]],
-    )
-    return wallets
+def _register(admissions: Sequence[Admission], found: _Found) -> None:
+    """Give the wallets the next trails of their tokens, in order; the tokens are locked. Deposits that were waiting
+    for them are credited."""
+    contract, eon, sign = settings.HUB_LQD_CONTRACT_ADDRESS, found.status.eon, store.operator().sign
+    trails: list[int] = []
+    countersignatures: list[bytes] = []
+    for one in admissions:
+        trail = found.trails[one.token_id]
+        found.trails[one.token_id] += 1
+        trails.append(trail)
+        countersignatures.append(sign(admission_hash(contract, one.token, one.address, trail, eon)))
+    tokens, _, addresses, signatures, _ = zip(*admissions, strict=True)
+    columns = (tokens, addresses, trails, signatures, countersignatures, found.trails, found.trails.values())
+    fetch(_REGISTER, [eon, *map(array, columns), Event.REGISTERED_WALLET.value])
+    if found.waiting:
+        _credit_waiting_deposits(addresses, eon)
 
 
-def _credit_waiting_deposits(wallets: Sequence[Wallet]) -> None:
+def _credit_waiting_deposits(addresses: Sequence[bytes], eon: int) -> None:
     """Credit what arrived before its address registered, in the eon of the registration."""
-    by_place = {(wallet.token_id, wallet.address): wallet for wallet in wallets}
-    waiting = Deposit.objects.filter(
-        wallet__isnull=True, address__in={wallet.address for wallet in wallets}
-    ).order_by("id")
+    wallets = {
+        (wallet.token_id, wallet.address): wallet
+        for wallet in Wallet.objects.filter(address__in=addresses).select_related("token")
+    }
     commands = []
-    for deposit in waiting:
-        wallet = by_place.get((deposit.token_id, deposit.address))
+    for deposit in Deposit.objects.filter(wallet__isnull=True, address__in=addresses).order_by("id"):
+        wallet = wallets.get((deposit.token_id, deposit.address))
         if wallet is None:
             continue
-        eon = wallet.registration_eon_number
         deposit.wallet = wallet
         deposit.eon_number = eon
         deposit.time = timezone.now()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from drf_yasg.utils import swagger_auto_schema
@@ -11,14 +12,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from admission import services
+from admission.direct import render
 from admission.serializers import (
     AdmissionSerializer,
     AdmittedSerializer,
     BulkAdmissionSerializer,
     BulkAdmittedSerializer,
 )
-from ledger.models import Wallet
-from nocust.addresses import to_checksum
+from admission.services import Admission
 from operator_api import limits
 from operator_api.error_codes import ErrorCode
 from operator_api.rest import object_error, refuse
@@ -36,7 +37,7 @@ REFUSALS = [
 ]
 
 
-def _admit(values: dict[str, Any]) -> list[Wallet]:
+def _admit(values: dict[str, Any]) -> Sequence[Admission]:
     """Admit what a serializer checked; what changed since then is an error across fields, too."""
     admissions = values["admissions"]
     try:
@@ -44,11 +45,8 @@ def _admit(values: dict[str, Any]) -> list[Wallet]:
             return services.admit(admissions, values["eon"], values["config"])
     except services.StoppedError as error:
         raise refuse(error.code) from None
-    except services.EonChangedError:
-        code = ErrorCode.INVALID_ADMISSION_SIGNATURE
-    except services.AlreadyAdmittedError:
-        code = ErrorCode.WALLET_ALREADY_ADMITTED
-    raise ValidationError({"non_field_errors": object_error(code).detail})
+    except services.AdmissionError as error:
+        raise ValidationError({"non_field_errors": object_error(error.code).detail}) from None
 
 
 def _check_open() -> None:
@@ -57,15 +55,6 @@ def _check_open() -> None:
         services.check_open()
     except services.StoppedError as error:
         raise refuse(error.code) from None
-
-
-def _render(wallet: Wallet) -> dict[str, Any]:
-    return {
-        "authorization": None,
-        "address": to_checksum(wallet.address),
-        "token": to_checksum(wallet.token.address),
-        "tos_signature": None,
-    }
 
 
 class AdmissionView(APIView):
@@ -84,8 +73,8 @@ class AdmissionView(APIView):
         _check_open()
         serializer = AdmissionSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        (wallet,) = _admit(serializer.validated_data)
-        return Response(_render(wallet), status=201)
+        (admission,) = _admit(serializer.validated_data)
+        return Response(render(admission), status=201)
 
 
 class BulkAdmissionView(APIView):
@@ -112,5 +101,5 @@ class BulkAdmissionView(APIView):
         _check_open()
         serializer = BulkAdmissionSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        wallets = _admit(serializer.validated_data)
-        return Response({"admissions": [_render(wallet) for wallet in wallets]}, status=201)
+        admissions = _admit(serializer.validated_data)
+        return Response({"admissions": [render(admission) for admission in admissions]}, status=201)

@@ -42,6 +42,8 @@ class Committer(ABC, Generic[Asked, Answer]):
     A batch that fails as a whole is tried again one command at a time, so that none suffers for another.
     """
 
+    largest = LARGEST_BATCH
+
     def __init__(self) -> None:
         self._lock = Lock()
         self._waiting: list[_Request[Asked, Answer]] = []
@@ -59,7 +61,7 @@ class Committer(ABC, Generic[Asked, Answer]):
         return outcome
 
     def submit_all(self, commands: Sequence[Asked]) -> list[Answer | Exception]:
-        """Decide and write commands, at most LARGEST_BATCH; returns when they are durable: what became of each, or
+        """Decide and write commands, at most `largest`; returns when they are durable: what became of each, or
         what the store raised for it."""
         request: _Request[Asked, Answer] = _Request(commands)
         with self._lock:
@@ -93,7 +95,7 @@ class Committer(ABC, Generic[Asked, Answer]):
             commands = 0
             for count, request in enumerate(self._waiting):
                 commands += len(request.commands)
-                if count and commands > LARGEST_BATCH:
+                if count and commands > self.largest:
                     break
             else:
                 count = len(self._waiting)

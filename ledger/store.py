@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -96,7 +97,12 @@ def chain_status() -> ChainStatus:
 def _status(rows: Sequence[Row]) -> ChainStatus:
     if not rows:
         raise HubNotReadyError
-    status = ChainStatus.from_db(None, STATUS_COLUMNS, rows[0])
+    return status_of(rows[0])
+
+
+def status_of(row: Sequence[Any]) -> ChainStatus:
+    """The status in a row with STATUS_COLUMNS."""
+    status = ChainStatus.from_db(None, STATUS_COLUMNS, row)
     status.head_hash = bytes(status.head_hash)
     return status
 

@@ -1,4 +1,4 @@
-"""The requests that come most often, past Django: accepted transfers and orders.
+"""The requests that come most often, past Django: accepted transfers, orders and registrations.
 
 A request is answered here if it is regular and accepted. All others, refused ones among them, go on to the general
 way, the bridge to Django, as if they had not been here: what is wrong with a request is found out and said there
@@ -20,9 +20,13 @@ import orjson
 from django.conf import settings
 from django.urls import resolve
 
+from admission import direct as registrations
+from admission.services import AdmissionError
+from admission.services import committer as registrar
 from auditor.render import Object, receipt_of
 from auditor.render_swaps import order_receipt_of
 from ledger.engine import Refusal
+from ledger.group_commit import committer
 from ledger.orders import StoredOrder
 from ledger.store import HubNotReadyError, Outcome, StoredTransfer
 from operator_api import limits
@@ -30,7 +34,7 @@ from operator_api.bridge import Answer, Headers, Receive, Scope, Send, json_answ
 from operator_api.error_codes import NO_DATABASE, NO_DATABASE_DETAIL
 from operator_api.middleware_observing import name_request, observer
 from operator_api.pipeline import Pipeline
-from operator_api.plain_input import require
+from operator_api.plain_input import meet, require
 from restoration.middleware import held
 from swapper import direct as orders
 from transactor import direct as transfers
@@ -58,6 +62,8 @@ class Endpoint:
 
     route: str
     read: Callable[[Any], Any]
+    pipeline: Pipeline
+    receipt: Callable[[Any], Any]
 
     def command(self, data: Any) -> Any:
         """The command in a parsed body. Raises one of IRREGULAR."""
@@ -65,25 +71,36 @@ class Endpoint:
         return self.read(data)
 
 
+def endpoints(ledger: Pipeline, registration: Pipeline) -> dict[str, Endpoint]:
+    """What is answered directly, by path."""
+    found = {}
+    for path, read, pipeline, answer in (
+        ("/transfer", transfers.read, ledger, receipt),
+        ("/swap", orders.read, ledger, receipt),
+        ("/admission", registrations.read_one, registration, registrations.answer_one),
+        ("/admission/bulk", registrations.read, registration, registrations.answer),
+    ):
+        endpoint = Endpoint(resolve(f"{path}/").route, read, pipeline, answer)
+        found[path] = found[f"{path}/"] = endpoint
+    return found
+
+
 def directly(general: Any) -> Any:
     """The ASGI application of the type "http" with the general way behind it; the general way alone while requests
     are traced, since it is Django's that are."""
-    return general if settings.OTEL_EXPORTER_OTLP_ENDPOINT else Direct(general, Pipeline())
+    if settings.OTEL_EXPORTER_OTLP_ENDPOINT:
+        return general
+    return Direct(general, Pipeline(committer, meet), Pipeline(registrar))
 
 
 class Direct:
     """See the module."""
 
-    def __init__(self, general: Any, pipeline: Pipeline) -> None:
+    def __init__(self, general: Any, ledger: Pipeline, registration: Pipeline) -> None:
         self._general = general
-        self._pipeline = pipeline
         self._note = observer()
         self._learned: dict[Traits, Headers] = {}
-        self._endpoints = {
-            path: Endpoint(resolve(path).route, read)
-            for name, read in (("/transfer", transfers.read), ("/swap", orders.read))
-            for path in (name, f"{name}/")
-        }
+        self._endpoints = endpoints(ledger, registration)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = self._endpoints.get(scope["path"])
@@ -110,8 +127,8 @@ class Direct:
     async def _answer(self, endpoint: Endpoint, body: bytes) -> Answer | None:
         """The answer to a regular request that was accepted; None if it is one for the general way."""
         try:
-            outcome = await self._pipeline.submit(endpoint.command, body)
-        except HubNotReadyError:
+            outcome = await endpoint.pipeline.submit(endpoint.command, body)
+        except (HubNotReadyError, AdmissionError):
             return None
         except NO_DATABASE as error:
             logger.error("a batch of requests without the database", exc_info=error)
@@ -121,7 +138,7 @@ class Direct:
             return json_answer(500, {"detail": "Internal error."})
         if outcome is None or isinstance(outcome, Refusal):
             return None
-        return Answer(CREATED, [], orjson.dumps(receipt(outcome)))
+        return Answer(CREATED, [], orjson.dumps(endpoint.receipt(outcome)))
 
     def _learning(self, traits: Traits, send: Send) -> Send:
         async def learn(message: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any
@@ -18,16 +18,15 @@ from typing import Any
 import orjson
 from django.db import close_old_connections, connections
 
-from ledger.engine import Command
-from ledger.group_commit import LARGEST_BATCH, GroupCommitter, committer
-from ledger.store import Outcome
-from operator_api.plain_input import IRREGULAR, meet
+from ledger.group_commit import Committer
+from operator_api.plain_input import IRREGULAR
 
 logger = logging.getLogger(__name__)
 
-Read = Callable[[Any], Command | None]
+Read = Callable[[Any], Any]
 """Makes a command of a parsed body, or says (None, IRREGULAR) that the request is one for the general way."""
-Result = Outcome | Exception | None
+Meet = Callable[[Sequence[Any]], None]
+"""Looks up at once what reading several parsed bodies needs."""
 
 
 @dataclass(slots=True)
@@ -37,25 +36,28 @@ class Ticket:
     read: Read
     body: bytes
     loop: asyncio.AbstractEventLoop
-    answer: asyncio.Future[Result]
+    answer: asyncio.Future[Any]
     data: Any = None
-    command: Command | None = None
-    result: Result = field(default=None)
+    command: Any = None
+    result: Any = None
+    """What became of it: what the committer says, an exception, or None."""
 
 
 class Pipeline:
-    """Its threads start with its first request and end with `close` or with the process."""
+    """For the commands of one committer. Its threads start with its first request and end with `close` or with the
+    process."""
 
-    def __init__(self, committer: GroupCommitter = committer) -> None:
+    def __init__(self, committer: Committer[Any, Any], meet: Meet | None = None) -> None:
         self._committer = committer
+        self._meet = meet
         self._arrived: SimpleQueue[Ticket | None] = SimpleQueue()
         self._ready: SimpleQueue[Ticket | None] = SimpleQueue()
         self._threads: list[Thread] = []
         self._lock = Lock()
 
-    async def submit(self, read: Read, body: bytes) -> Outcome | None:
+    async def submit(self, read: Read, body: bytes) -> Any:
         """What became of the request's command, durably; None if the request is one for the general way, and
-        nothing was done. Raises what the store raises."""
+        nothing was done. Raises what the committer raises."""
         if not self._threads:
             self._start()
         loop = asyncio.get_running_loop()
@@ -82,10 +84,10 @@ class Pipeline:
 
     def _prepare(self) -> None:
         """The thread that reads and verifies."""
-        for tickets in batches(self._arrived):
+        for tickets in batches(self._arrived, self._committer.largest):
             with answering(tickets):
                 close_old_connections()
-                parse(tickets)
+                parse(tickets, self._meet)
                 for ticket in tickets:
                     ticket.command = command_of(ticket)
                     if ticket.command is not None:
@@ -96,7 +98,7 @@ class Pipeline:
 
     def _commit(self) -> None:
         """The thread that writes."""
-        for tickets in batches(self._ready):
+        for tickets in batches(self._ready, self._committer.largest):
             with answering(tickets):
                 close_old_connections()
                 commands = [ticket.command for ticket in tickets if ticket.command is not None]
@@ -107,13 +109,13 @@ class Pipeline:
         connections.close_all()
 
 
-def batches(queue: SimpleQueue[Ticket | None]) -> Iterator[list[Ticket]]:
-    """What there is in the queue, again and again until None is."""
+def batches(queue: SimpleQueue[Ticket | None], largest: int) -> Iterator[list[Ticket]]:
+    """What there is in the queue, so many at most, again and again until None is."""
     while True:
         found = queue.get()
         tickets: list[Ticket] = []
         try:
-            while found is not None and len(tickets) < LARGEST_BATCH - 1:
+            while found is not None and len(tickets) < largest - 1:
                 tickets.append(found)
                 found = queue.get_nowait()
         except Empty:
@@ -138,18 +140,20 @@ def answering(tickets: Sequence[Ticket]) -> Iterator[None]:
         tell(tickets)
 
 
-def parse(tickets: Sequence[Ticket]) -> None:
+def parse(tickets: Sequence[Ticket], meet: Meet | None) -> None:
     """Parse the bodies and look up at once what reading them needs; what is no JSON is left."""
     for ticket in tickets:
         with suppress(ValueError):
             ticket.data = orjson.loads(ticket.body)
+    if meet is None:
+        return
     try:
         meet([ticket.data for ticket in tickets])
     except Exception as error:  # each will be looked up on its own
         logger.warning("requests are looked up one by one: %s: %s", type(error).__name__, error)
 
 
-def command_of(ticket: Ticket) -> Command | None:
+def command_of(ticket: Ticket) -> Any:
     """The command in a request; None if it is one for the general way."""
     try:
         return None if ticket.data is None else ticket.read(ticket.data)

@@ -14,13 +14,16 @@ from urllib.request import urlopen
 from django.conf import settings
 from django.utils import timezone
 
-from ledger.sql import write
+from ledger.sql import write_arrays
 from nocust.encoding import hex_to_bytes
 from nocust.errors import NocustError
 from nocust.messages import terms_of_service_digest
 from tos.models import TOSConfig, TOSSignature
 
 logger = logging.getLogger(__name__)
+
+LATEST = "SELECT id FROM tos_tosconfig ORDER BY time DESC, id DESC LIMIT 1"
+"""The row id of the edition published last."""
 
 REMEMBERED = 200_000
 """Addresses of which a process remembers an edition they signed; an edition signed stays signed."""
@@ -132,15 +135,15 @@ def remember(address: bytes, config: TOSConfig, signature: bytes) -> None:
     )
 
 
-def remember_all(signatures: Iterable[tuple[bytes, TOSConfig, bytes]]) -> None:
-    """Keep valid signatures, each an address, the edition and the signature; of those known already the first."""
-    rows: dict[tuple[bytes, int], bytes] = {}
-    for address, config, signature in signatures:
-        rows.setdefault((address, config.pk), signature)
+def remember_all(config: int, signatures: Iterable[tuple[bytes, bytes]]) -> None:
+    """Keep valid signatures of the edition with this row id, each an address and the signature; of those known
+    already the first."""
     # In one order, so that two transactions with the same addresses do not wait for each other.
-    write(
-        "INSERT INTO tos_tossignature (address, tos_config_id, tos_signature) VALUES %s ON CONFLICT DO NOTHING",
-        [(*place, signature) for place, signature in sorted(rows.items())],
+    write_arrays(
+        "INSERT INTO tos_tossignature (address, tos_config_id, tos_signature) SELECT * FROM unnest(ROWS)"
+        " ON CONFLICT DO NOTHING",
+        "bytea bigint bytea",
+        [(address, config, signature) for address, signature in sorted(signatures)],
     )
 
 

@@ -226,13 +226,14 @@ class Hub:
         assert config is not None
         eon = self.status.eon
         request = admission.Admission(
-            token,
+            token.pk,
+            token.address,
             signer.address,
-            signer.sign(admission.authorization_message(token, signer.address, eon)),
+            signer.sign(admission.authorization_message(token.address, signer.address, eon)),
             signer.sign(digest(config)),
         )
-        (wallet,) = admission.admit([request], eon, config)
-        return wallet
+        admission.admit([request], eon, config)
+        return Wallet.objects.get(token=token, address=signer.address)
 
     def available(self, wallet: Wallet) -> int:
         """What the wallet may spend in the latest eon."""

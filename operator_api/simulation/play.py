@@ -73,13 +73,19 @@ class Play:
             body = player.registration(eon, tos.digest(self.config))
             admissions.append(
                 Admission(
-                    token,
+                    token.pk,
+                    token.address,
                     player.address,
                     bytes.fromhex(body["authorization"]["value"]),
                     bytes.fromhex(body["tos_signature"]["value"]),
                 )
             )
-        wallets = admit(admissions, eon, self.config)
+        admit(admissions, eon, self.config)
+        rows = {
+            wallet.address: wallet
+            for wallet in token.wallets.filter(address__in=[p.address for p in players])
+        }
+        wallets = [rows[player.address] for player in players]
         for player, wallet in zip(players, wallets, strict=True):
             player.wallet_id, player.trail = wallet.pk, wallet.trail_identifier
             player.enter(eon)

@@ -12,6 +12,7 @@ from django.db import connection, connections
 from django.utils import timezone
 from pytest_django import Settings
 
+from admission.services import RegistrationCommitter
 from ledger import store
 from ledger.engine import PlaceOrder, Transfer
 from ledger.group_commit import GroupCommitter
@@ -27,6 +28,7 @@ from operator_api.direct import Direct
 from operator_api.error_codes import NO_DATABASE_DETAIL
 from operator_api.metrics import metrics
 from operator_api.pipeline import Pipeline
+from operator_api.plain_input import meet
 from operator_api.simulation.play import Play
 from operator_api.simulation.traders import order_body
 from operator_api.simulation.wallets import SimulatedWallet, transfer_body
@@ -88,10 +90,11 @@ class Server:
 def server() -> Iterator[Server]:
     restoration.forget()
     general, committer = Counting(), GroupCommitter()
-    line = Pipeline(committer)
-    with serving(Direct(general, line)) as port:
+    lines = Pipeline(committer, meet), Pipeline(RegistrationCommitter())
+    with serving(Direct(general, *lines)) as port:
         yield Server(port, general, committer)
-    line.close()
+    for line in lines:
+        line.close()
     restoration.forget()
 
 
