@@ -4,8 +4,8 @@
 
 `--bulk` is the number of wallets in a request; with 1 each has a request of its own at /admission/. The bound is
 what the signatures that a registration needs (the owner's two, verified, and the operator's) allow on the cores
-that the generator leaves, measured in the same run. `cpu_to_signatures` is the processor time of server and PostgreSQL
-in units of that of the signatures; it says the same on a busy machine.
+that the generator leaves, measured in the same run. `cpu_to_signatures` is the processor time of server and
+PostgreSQL in units of that of the signatures; it says the same on a busy machine.
 """
 
 from __future__ import annotations
