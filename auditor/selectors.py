@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
+from ledger.columns import Columns
 from ledger.deliveries import Delivery, deliveries
-from ledger.models import ActiveState, Deposit, Token, Transfer, Wallet, Withdrawal, WithdrawalRequest
+from ledger.models import Deposit, Token, Transfer, Wallet, Withdrawal, WithdrawalRequest
 from ledger.order_deliveries import OrderDelivery, order_deliveries
-from ledger.prepared import PreparedRead
+from ledger.prepared import PreparedRead, given
 from ledger.proofs import COLUMNS, PROOF, WALLET_COLUMNS, Proof, proofs, read_proof, read_wallet
+from ledger.transfer_rows import add_order_states, transfers_of
 
 MAX_NUMBER = 2**62
 """Row ids and eons asked for beyond this are as good as this: PostgreSQL's bigint ends at 2**63 - 1."""
@@ -70,29 +70,9 @@ def listed_transfers() -> QuerySet[Transfer]:
     return Transfer.objects.select_related("wallet__token", "recipient__token")
 
 
-ORDER_STATES = (
-    "recipient_active_state",
-    "recipient_fulfillment_active_state",
-    "recipient_finalization_active_state",
-    "sender_cancellation_active_state",
-    "recipient_cancellation_active_state",
-)
-"""The states that only orders have."""
-
-
 def orders(*states: str) -> QuerySet[Transfer]:
     """Orders with their wallets and the named of their states."""
     return Transfer.objects.filter(swap=True).select_related("wallet__token", "recipient__token", *states)
-
-
-def add_order_states(rows: Sequence[Transfer]) -> None:
-    """Read the states of the orders among the rows along, all at once: most rows are transfers, which have none."""
-    swaps = [row for row in rows if row.swap]
-    ids = {getattr(row, f"{name}_id") for row in swaps for name in ORDER_STATES} - {None}
-    states = ActiveState.objects.in_bulk(ids) if ids else {}
-    for row in swaps:
-        for name in ORDER_STATES:
-            setattr(row, name, states.get(getattr(row, f"{name}_id")))
 
 
 def transfer(row_id: int) -> Transfer | None:
@@ -103,43 +83,61 @@ def transfer(row_id: int) -> Transfer | None:
     return row
 
 
-_WALLET_STATE = PreparedRead(
-    "wallet_state",
-    ["bytea", "bytea", "bigint"],
+_WALLET_STATES = PreparedRead(
+    "wallet_states",
+    ["bytea[]", "bytea[]", "bigint", "integer"],
     "SELECT (SELECT last FROM ledger_streamposition),"  # noqa: S608  (constants)
-    " EXISTS (SELECT FROM ledger_transfer x WHERE x.wallet_id = w.id AND x.eon_number = $3)"
-    " OR EXISTS (SELECT FROM ledger_transfer x WHERE x.recipient_id = w.id AND x.eon_number = $3),"
-    " EXISTS (SELECT FROM ledger_deposit x WHERE x.wallet_id = w.id AND x.eon_number = $3),"
-    " EXISTS (SELECT FROM ledger_withdrawalrequest x WHERE x.wallet_id = w.id AND x.eon_number = $3),"
-    " EXISTS (SELECT FROM ledger_withdrawal x WHERE x.wallet_id = w.id AND x.eon_number = $3),"
-    f" {COLUMNS} FROM (SELECT $3 AS eon) k JOIN ledger_token t ON t.address = $1"
-    f" JOIN ledger_wallet w ON w.token_id = t.id AND w.address = $2 {PROOF}",
+    " (SELECT count(*) FROM ("
+    "SELECT FROM ledger_transfer x WHERE x.wallet_id = w.id AND x.eon_number = k.eon LIMIT $4) n)"
+    " + (SELECT count(*) FROM ("
+    "SELECT FROM ledger_transfer x WHERE x.recipient_id = w.id AND x.eon_number = k.eon LIMIT $4) n),"
+    " EXISTS (SELECT FROM ledger_deposit x WHERE x.wallet_id = w.id AND x.eon_number = k.eon),"
+    " EXISTS (SELECT FROM ledger_withdrawalrequest x WHERE x.wallet_id = w.id AND x.eon_number = k.eon),"
+    " EXISTS (SELECT FROM ledger_withdrawal x WHERE x.wallet_id = w.id AND x.eon_number = k.eon),"
+    f" {COLUMNS} FROM (SELECT *, $3 AS eon FROM {given('token', 'address')}) k"
+    " JOIN ledger_token t ON t.address = k.token"
+    " CROSS JOIN LATERAL (SELECT * FROM ledger_wallet WHERE token_id = t.id AND address = k.address OFFSET 0) w"
+    f" {PROOF}",
 )
+
+WalletKey = tuple[bytes, bytes]
+"""The addresses of a token and of a wallet's owner."""
 
 
 def wallet_state(
     token: bytes, address: bytes, eon: int, first_transfer: int = 0
 ) -> tuple[int, WalletHistory] | None:
     """The history of the wallet of `address` for the token in an eon, and the position in the websocket's streams
-    up to which everything told is in it; None if there is no such wallet. Wallets poll this: one query tells of a
-    wallet that nothing happened to, and the others are asked for what did happen."""
+    up to which everything told is in it; None if there is no such wallet."""
+    return wallet_states([(token, address)], eon, first_transfer).get((token, address))
+
+
+def wallet_states(
+    keys: Collection[WalletKey], eon: int, first_transfer: int = 0, most: int | None = None
+) -> dict[WalletKey, tuple[int, WalletHistory]]:
+    """What `wallet_state` gives, for those of several wallets that exist and, if `most` is given, sent and received
+    no more than so many transfers. Wallets poll this: one query tells of wallets that nothing happened to, and the
+    others are asked for what did happen."""
     eon = min(eon, MAX_NUMBER)
-    rows = _WALLET_STATE.fetch(token, address, eon)
-    if not rows:
-        return None
-    told, transfers, deposits, requests, withdrawals = rows[0][:5]
-    wallet, proof = read_proof(rows[0], 5)
-    history = WalletHistory(wallet, eon, proof)
-    histories = {wallet.pk: history}
-    if transfers:
-        _add_transfers(histories, eon, first_transfer)
-    if deposits:
-        _add_deposits(histories, eon)
-    if requests:
-        _add_requests(histories, eon)
-    if withdrawals:
-        _add_withdrawals(histories, eon)
-    return told or 0, history
+    limit = 1 if most is None else most + 1
+    rows = _WALLET_STATES.fetch([token for token, _ in keys], [address for _, address in keys], eon, limit)
+    found: dict[WalletKey, tuple[int, WalletHistory]] = {}
+    happened: tuple[Histories, ...] = ({}, {}, {}, {})
+    for row in rows:
+        if most is not None and row[1] > most:
+            continue
+        wallet, proof = read_proof(row, 5)
+        history = WalletHistory(wallet, eon, proof)
+        found[wallet.token.address, wallet.address] = row[0] or 0, history
+        for some, histories in zip(row[1:5], happened, strict=True):
+            if some:
+                histories[wallet.pk] = history
+    transfers, deposits, requests, withdrawals = happened
+    _add_transfers(transfers, eon, first_transfer)
+    _add_deposits(deposits, eon)
+    _add_requests(requests, eon)
+    _add_withdrawals(withdrawals, eon)
+    return found
 
 
 def delivered(rows: Sequence[Transfer]) -> dict[int, Delivery | OrderDelivery]:
@@ -168,52 +166,59 @@ def wallet_histories(wallets: Sequence[Wallet], eon: int, first_transfer: int = 
     return histories
 
 
-Effect = TypeVar("Effect", Deposit, WithdrawalRequest, Withdrawal)
-
-
-def _owned(rows: QuerySet[Effect]) -> Iterable[tuple[int, Effect]]:
-    """Each row with the id of its wallet, in order."""
-    return ((row.wallet_id, row) for row in rows.order_by("id") if row.wallet_id is not None)
-
-
 Histories = dict[int, WalletHistory]
 """By wallet id."""
 
+_DEPOSIT, _REQUEST = Columns(Deposit, "x"), Columns(WithdrawalRequest, "x")
+_WITHDRAWAL, _PAID = Columns(Withdrawal, "x"), Columns(WithdrawalRequest, "r")
+
+
+def _effects(name: str, columns: str, table: str, more: str = "") -> PreparedRead:
+    """A statement for what the chain did to wallets in an eon, in order of the rows."""
+    return PreparedRead(
+        name,
+        ["bigint[]", "bigint"],
+        f"SELECT {columns} FROM {given('wallet')}, LATERAL ("  # noqa: S608  (constants)
+        f" SELECT * FROM {table} WHERE wallet_id = k.wallet AND eon_number = $2 OFFSET 0) x {more} ORDER BY x.id",
+    )
+
+
+_DEPOSITS = _effects("deposits", _DEPOSIT.text, "ledger_deposit")
+_REQUESTS = _effects("withdrawal_requests", _REQUEST.text, "ledger_withdrawalrequest")
+_WITHDRAWALS = _effects(
+    "withdrawals",
+    f"{_WITHDRAWAL.text}, {_PAID.text}",
+    "ledger_withdrawal",
+    "JOIN ledger_withdrawalrequest r ON r.id = x.request_id",
+)
+
 
 def _add_deposits(histories: Histories, eon: int) -> None:
-    for wallet, row in _owned(Deposit.objects.filter(wallet__in=list(histories), eon_number=eon)):
-        histories[wallet].deposits.append(row)
+    for row in _DEPOSITS.fetch(list(histories), eon) if histories else ():
+        deposit = _DEPOSIT.get(row)
+        histories[deposit.wallet_id or 0].deposits.append(deposit)
 
 
 def _add_requests(histories: Histories, eon: int) -> None:
-    for wallet, row in _owned(WithdrawalRequest.objects.filter(wallet__in=list(histories), eon_number=eon)):
-        histories[wallet].requests.append(row)
+    for row in _REQUESTS.fetch(list(histories), eon) if histories else ():
+        request = _REQUEST.get(row)
+        histories[request.wallet_id or 0].requests.append(request)
 
 
 def _add_withdrawals(histories: Histories, eon: int) -> None:
-    rows = Withdrawal.objects.filter(wallet__in=list(histories), eon_number=eon).select_related("request")
-    for wallet, row in _owned(rows):
-        histories[wallet].withdrawals.append(row)
+    for row in _WITHDRAWALS.fetch(list(histories), eon) if histories else ():
+        withdrawal = _WITHDRAWAL.get(row)
+        withdrawal.request = _PAID.get(row, _WITHDRAWAL.width)
+        histories[withdrawal.wallet_id or 0].withdrawals.append(withdrawal)
 
 
 def _add_transfers(histories: Histories, eon: int, first: int) -> None:
-    ids = list(histories)
-    rows = list(
-        full_transfers()
-        .filter(
-            Q(wallet__in=ids) | Q(recipient__in=ids),
-            eon_number=eon,
-            appended=True,  # an order's rows of eons that it did not reach are in no set
-            pk__gte=max(-MAX_NUMBER, min(first, MAX_NUMBER)),
-        )
-        .order_by("id")
-    )
+    """Of an order, the row of an eon that it did not reach is in no set, and so not told."""
+    rows = transfers_of([(wallet, eon) for wallet in histories], max(-MAX_NUMBER, min(first, MAX_NUMBER)))
     add_order_states(rows)
     proven = delivered(rows)
-    sides: dict[int, list[Transfer]] = defaultdict(list)
-    for row in rows:
-        for wallet in {row.wallet_id, row.recipient_id}:
-            sides[wallet].append(row)
-    for wallet, history in histories.items():
-        history.transfers = sides[wallet]
+    for history in histories.values():
         history.deliveries = proven
+    for row in rows:
+        for wallet in {row.wallet_id, row.recipient_id} & histories.keys():
+            histories[wallet].transfers.append(row)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from threading import Lock
 
 from ledger.models import Transfer
+from ledger.prepared import PreparedRead, given
 from ledger.proofs import Proof, ProofKey, proofs
-from ledger.sql import fetch
 from nocust.encoding import ZERO_HASH
 from nocust.interval import IntervalProof, IntervalTree
 from nocust.leaves import transfer_leaf
@@ -122,19 +122,24 @@ Received = list[tuple[int, bytes, int, int, int]]
 """(transfer id, sender's address, amount, nonce, position) in order of position."""
 
 
+_RECEIVED = PreparedRead(
+    "received",
+    ["bigint[]", "bigint[]"],
+    "SELECT k.wallet, k.eon, x.id, s.address, x.amount, x.nonce, x.position"  # noqa: S608  (constants)
+    f" FROM {given('wallet', 'eon')}, LATERAL ("
+    " SELECT * FROM ledger_transfer"
+    " WHERE recipient_id = k.wallet AND eon_number = k.eon AND passive AND NOT voided OFFSET 0"
+    ") x JOIN ledger_wallet s ON s.id = x.wallet_id ORDER BY x.position, x.id",
+)
+
+
 def _received(found: Sequence[Proof]) -> dict[ProofKey, Received]:
     """All that the wallets received passively in the eons before those of their proofs."""
     received: dict[ProofKey, Received] = defaultdict(list)
     if not found:
         return received
-    rows = fetch(
-        "SELECT t.recipient_id, t.eon_number, t.id, s.address, t.amount, t.nonce, t.position"
-        " FROM unnest(%s::bigint[], %s::bigint[]) k(wallet, eon)"
-        " JOIN ledger_transfer t ON t.recipient_id = k.wallet AND t.eon_number = k.eon - 1"
-        " JOIN ledger_wallet s ON s.id = t.wallet_id"
-        " WHERE t.passive AND NOT t.voided ORDER BY t.position, t.id",
-        [[proof.allotment.wallet_id for proof in found], [proof.allotment.eon_number for proof in found]],
-    )
+    allotments = [proof.allotment for proof in found]
+    rows = _RECEIVED.fetch([row.wallet_id for row in allotments], [row.eon_number - 1 for row in allotments])
     for wallet, eon, transfer, sender, amount, nonce, position in rows:
         received[wallet, eon].append((transfer, bytes(sender), int(amount), int(nonce), int(position)))
     return received

@@ -15,7 +15,7 @@ from ledger.columns import Columns
 from ledger.fields import split_hashes
 from ledger.models import ActiveState, ExclusiveBalanceAllotment, Token, Wallet
 from ledger.models.commitments import CHUNK_HASHES
-from ledger.prepared import PreparedRead
+from ledger.prepared import PreparedRead, given
 from ledger.sql import Row
 from ledger.trees import HASH, LOWER_LEVELS, Tree, TreeKey
 from nocust.encoding import ZERO_HASH
@@ -98,7 +98,7 @@ LEFT JOIN LATERAL (
 _PROOFS = PreparedRead(
     "proofs",
     ["bigint[]", "bigint[]"],
-    f"SELECT {COLUMNS} FROM unnest($1, $2) k(wallet, eon)"  # noqa: S608  (constants)
+    f"SELECT {COLUMNS} FROM {given('wallet', 'eon')}"  # noqa: S608  (constants)
     f" JOIN ledger_wallet w ON w.id = k.wallet JOIN ledger_token t ON t.id = w.token_id {PROOF}",
 )
 
@@ -122,10 +122,8 @@ def proofs(keys: Iterable[ProofKey]) -> dict[ProofKey, Proof]:
 
 def read_wallet(row: Row, start: int = 0) -> Wallet:
     """The wallet, its token read along, from the WALLET_COLUMNS that begin at `start` of a row."""
-    wallet, token = _WALLET.read(row, start), _TOKEN.read(row, start + _WALLET.width)
-    assert wallet is not None
-    assert token is not None
-    wallet.token = token
+    wallet = _WALLET.get(row, start)
+    wallet.token = _TOKEN.get(row, start + _WALLET.width)
     return wallet
 
 

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.db.models import Q
 
-from ledger.models import Account, ActiveState, Transfer
+from ledger.models import ActiveState, Transfer
+from ledger.prepared import PreparedRead, given
+from ledger.proofs import ProofKey
+from ledger.transfer_rows import add_order_states, transfers_of
 from nocust.leaves import COMPLETE_START, OPEN_POSITION, transfer_leaf
 from nocust.merkle import MerkleTree
 from nocust.swaps import SwapOrder
@@ -41,7 +43,7 @@ def set_of_state(state: ActiveState) -> list[Entry]:
 
 
 def sets_of_states(states: Sequence[ActiveState]) -> dict[int, list[Entry]]:
-    """The sets of several states in force, by their row ids, in two queries. One that the rows do not give
+    """The sets of several states in force, by their row ids, in three queries. One that the rows do not give
     raises an alarm and is left out."""
     found = {}
     for state, entries in zip(states, _sets(states), strict=True):
@@ -52,24 +54,27 @@ def sets_of_states(states: Sequence[ActiveState]) -> dict[int, list[Entry]]:
     return found
 
 
+_OPENINGS = PreparedRead(
+    "openings",
+    ["bigint[]", "bigint[]"],
+    f"SELECT a.wallet_id, a.eon_number, a.opening FROM {given('wallet', 'eon')}, LATERAL ("  # noqa: S608  (constants)
+    " SELECT * FROM ledger_account WHERE wallet_id = k.wallet AND eon_number = k.eon OFFSET 0) a",
+)
+
+
 def _sets(states: Sequence[ActiveState]) -> list[list[Entry]]:
     """What the rows give for each state."""
     if not states:
         return []
-    wallets, eons = {state.wallet_id for state in states}, {state.eon_number for state in states}
-    rows = (
-        Transfer.objects.filter(
-            Q(wallet__in=wallets) | Q(recipient__in=wallets, swap=True), eon_number__in=eons, appended=True
-        )
-        .select_related("wallet__token", "recipient__token", "sender_active_state", "recipient_active_state")
-        .order_by("id")
-    )
-    owned: dict[tuple[int, int], list[Transfer]] = defaultdict(list)
+    places = {(state.wallet_id, state.eon_number) for state in states}
+    rows = transfers_of(places, received=False)
+    add_order_states(rows, ["recipient_active_state"])
+    owned: dict[ProofKey, list[Transfer]] = defaultdict(list)
     for row in rows:
         for wallet in (row.wallet_id, row.recipient_id) if row.swap else (row.wallet_id,):
             owned[wallet, row.eon_number].append(row)
-    accounts = Account.objects.filter(wallet__in=wallets, eon_number__in=eons)
-    openings = {(account.wallet_id, account.eon_number): account.opening for account in accounts}
+    opened = _OPENINGS.fetch([wallet for wallet, _ in places], [eon for _, eon in places])
+    openings = {(wallet, eon): int(opening) for wallet, eon, opening in opened}
     found = []
     for state in states:
         place = (state.wallet_id, state.eon_number)

@@ -1,0 +1,103 @@
+"""Transfers and orders with their wallets, tokens and states, set-wise.
+
+Wallets poll what these statements read, so they are prepared: the ORM takes longer to compose them than PostgreSQL
+to run them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from ledger.columns import Columns
+from ledger.models import ActiveState, Token, Transfer, Wallet
+from ledger.prepared import PreparedRead, given
+from ledger.proofs import ProofKey
+from ledger.sql import Row
+
+ORDER_STATES = (
+    "recipient_active_state",
+    "recipient_fulfillment_active_state",
+    "recipient_finalization_active_state",
+    "sender_cancellation_active_state",
+    "recipient_cancellation_active_state",
+)
+"""The states that only orders have."""
+
+_TRANSFER = Columns(Transfer, "x")
+_STATE = Columns(ActiveState, "s")
+_SENDER, _SENDER_TOKEN = Columns(Wallet, "w"), Columns(Token, "t")
+_RECIPIENT, _RECIPIENT_TOKEN = Columns(Wallet, "v"), Columns(Token, "u")
+_PARTS = (_TRANSFER, _STATE, _SENDER, _SENDER_TOKEN, _RECIPIENT, _RECIPIENT_TOKEN)
+
+# A subquery with OFFSET is planned on its own: each wallet's rows come from the indexes, however few there are yet.
+_OF_WALLET = f"""
+SELECT x.* FROM {given("wallet", "eon")}, LATERAL (
+    SELECT * FROM ledger_transfer
+    WHERE {{side}} = k.wallet AND eon_number = k.eon AND appended AND id >= $3 {{more}} OFFSET 0
+) x"""  # noqa: S608  (constants)
+_TRANSFERS = PreparedRead(
+    "transfers",
+    ["bigint[]", "bigint[]", "bigint", "boolean"],
+    f"""SELECT {", ".join(part.text for part in _PARTS)} FROM (
+        {_OF_WALLET.format(side="wallet_id", more="")} UNION ALL
+        {_OF_WALLET.format(side="recipient_id", more="AND (swap OR $4)")}
+    ) x JOIN ledger_activestate s ON s.id = x.sender_active_state_id
+    JOIN ledger_wallet w ON w.id = x.wallet_id JOIN ledger_token t ON t.id = w.token_id
+    JOIN ledger_wallet v ON v.id = x.recipient_id JOIN ledger_token u ON u.id = v.token_id""",  # noqa: S608  (constants)
+)
+_STATES = PreparedRead(
+    "active_states",
+    ["bigint[]"],
+    f"SELECT {_STATE.text} FROM {given('id')} JOIN ledger_activestate s ON s.id = k.id",  # noqa: S608  (constants)
+)
+
+
+def transfers_of(keys: Collection[ProofKey], first: int = 0, received: bool = True) -> list[Transfer]:
+    """The transfers and orders with at least the row id `first` that are in a set of a wallet in the eon, or, if
+    `received`, reached it there; in order of their rows, with their wallets and the sender's state. One statement.
+    """
+    if not keys:
+        return []
+    rows = _TRANSFERS.fetch([wallet for wallet, _ in keys], [eon for _, eon in keys], first, received)
+    wallets: dict[int, Wallet] = {}
+    found = {}
+    for row in rows:
+        if row[0] not in found:  # both sides of one may have been asked for
+            found[row[0]] = _read(row, wallets)
+    return [found[key] for key in sorted(found)]
+
+
+def add_order_states(rows: Sequence[Transfer], names: Sequence[str] = ORDER_STATES) -> None:
+    """Read the named states of the orders among the rows along, all at once: most rows are transfers, which have
+    none."""
+    swaps = [row for row in rows if row.swap]
+    states = _states({getattr(row, f"{name}_id") for row in swaps for name in names} - {None})
+    for row in swaps:
+        for name in names:
+            setattr(row, name, states.get(getattr(row, f"{name}_id")))
+
+
+def _states(ids: Iterable[int]) -> dict[int, ActiveState]:
+    wanted = list(ids)
+    rows = _STATES.fetch(wanted) if wanted else []
+    return {state.pk: state for state in map(_STATE.get, rows)}
+
+
+_PLACES = [sum(part.width for part in _PARTS[:index]) for index in range(len(_PARTS))]
+
+
+def _read(row: Row, wallets: dict[int, Wallet]) -> Transfer:
+    """A transfer from a row of _TRANSFERS; `wallets` are those that other rows had, by their ids."""
+    transfer = _TRANSFER.get(row)
+    transfer.sender_active_state = _STATE.get(row, _PLACES[1])
+    for name, part, columns, tokens in (
+        ("wallet", 2, _SENDER, _SENDER_TOKEN),
+        ("recipient", 4, _RECIPIENT, _RECIPIENT_TOKEN),
+    ):
+        wallet = wallets.get(row[_PLACES[part]])
+        if wallet is None:
+            wallet = columns.get(row, _PLACES[part])
+            wallet.token = tokens.get(row, _PLACES[part + 1])
+            wallets[wallet.pk] = wallet
+        setattr(transfer, name, wallet)
+    return transfer
