@@ -14,13 +14,14 @@ from ledger.directory import owner_of
 from ledger.engine import Deposit as DepositCommand
 from ledger.group_commit import Committer
 from ledger.models import ChainStatus, Deposit, Event, Outbox, Token, Wallet
+from ledger.prepared import Prepared
 from ledger.sql import array, fetch
 from nocust.messages import admission_hash
 from nocust.signatures import is_valid
 from operator_api.error_codes import ErrorCode
 from operator_api.locks import ReadWriteLock
 from tos.models import TOSConfig
-from tos.services import LATEST, remember_all
+from tos.services import LATEST
 
 
 class Admission(NamedTuple):
@@ -97,7 +98,6 @@ def admit_all(requests: Sequence[Request]) -> list[Outcome]:
         accepted = [one for outcome in outcomes if not isinstance(outcome, Exception) for one in outcome]
         if accepted:
             _register(accepted, found)
-            remember_all(found.terms, [(one.address, one.tos_signature) for one in accepted])
     return outcomes
 
 
@@ -115,16 +115,29 @@ class _Found(NamedTuple):
     """Whether there are deposits for some of them."""
 
 
+_LOCK = "SELECT FROM ledger_token WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE;"
+
 # Asked while the tokens are held, so that no wallet of a later eon has a smaller trail, that nobody else registers
-# these meanwhile, and that no deposit of an address is applied while the address registers.
-_FACTS = f"""
-WITH place AS (SELECT * FROM unnest(%s::bigint[], %s::bytea[]) WITH ORDINALITY p (token_id, address, number))
-SELECT ({LATEST}), ARRAY(SELECT wallet_count FROM ledger_token WHERE id = ANY(%s::bigint[]) ORDER BY id),
-    ARRAY(SELECT number FROM place JOIN ledger_wallet USING (token_id, address)),
-    ARRAY(SELECT number FROM place JOIN ledger_blacklist USING (address)),
-    EXISTS (SELECT FROM place JOIN ledger_deposit d USING (token_id, address) WHERE d.wallet_id IS NULL),
+# these meanwhile, and that no deposit of an address is applied while the address registers. OFFSET keeps PostgreSQL
+# from reading tables whole while they are small, with a plan that it would keep when they have grown; LIMIT has it
+# keep one (`ledger.prepared.given` says how).
+_FACTS = Prepared(
+    "admission_facts",
+    ["bigint[]", "bigint[]", "bytea[]"],
+    f"""
+WITH place AS (
+    SELECT * FROM unnest($2, $3) WITH ORDINALITY p (token_id, address, number) LIMIT cardinality($2)
+)
+SELECT ({LATEST}), ARRAY(SELECT wallet_count FROM ledger_token WHERE id = ANY($1) ORDER BY id),
+    ARRAY(SELECT number FROM place p WHERE EXISTS (
+        SELECT FROM ledger_wallet w WHERE (w.token_id, w.address) = (p.token_id, p.address) OFFSET 0)),
+    ARRAY(SELECT number FROM place p WHERE EXISTS (
+        SELECT FROM ledger_blacklist b WHERE b.address = p.address OFFSET 0)),
+    EXISTS (SELECT FROM place p WHERE EXISTS (SELECT FROM ledger_deposit d
+        WHERE d.wallet_id IS NULL AND (d.token_id, d.address) = (p.token_id, p.address) OFFSET 0)),
     {", ".join(store.STATUS_COLUMNS)}
-FROM ledger_chainstatus"""  # noqa: S608  (nothing from outside)
+FROM ledger_chainstatus""",  # noqa: S608  (nothing from outside)
+)
 
 
 def _lock(admissions: Sequence[Admission], eons: Iterable[int]) -> _Found:
@@ -133,13 +146,8 @@ def _lock(admissions: Sequence[Admission], eons: Iterable[int]) -> _Found:
     share, parameters = ReadWriteLock(eons).reading()
     tokens = sorted({one.token_id for one in admissions})
     ids = array(tokens)
-    rows = fetch(
-        f"{share}; SELECT FROM ledger_token WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE; {_FACTS}",
-        [
-            *(*parameters, ids),
-            *(array([one.token_id for one in admissions]), array([one.address for one in admissions]), ids),
-        ],
-    )
+    places = array([one.token_id for one in admissions]), array([one.address for one in admissions])
+    rows = _FACTS.run(ids, *places, after=(f"{share}; {_LOCK}", [*parameters, ids]))
     if not rows:
         raise store.HubNotReadyError
     terms, counts, taken, barred, waiting, *status = rows[0]
@@ -175,7 +183,7 @@ def _decide(requests: Sequence[Request], found: _Found) -> list[Outcome]:
 class RegistrationCommitter(Committer[Request, Sequence[Admission]]):
     """Writes the registrations of concurrent callers together."""
 
-    largest = 32  # of 20 wallets each: the tokens are locked meanwhile
+    largest, smallest = 32, 4  # of 20 wallets each, which take longer to verify than a small transaction
 
     def execute(self, commands: Sequence[Request]) -> list[Outcome]:
         return admit_all(commands)
@@ -209,19 +217,39 @@ def admit_operator(token: Token) -> None:
     _register([admission], _lock([admission], [eon]))
 
 
-_REGISTER = """
-WITH registered AS (
+# The signatures of the terms go in in one order, so that two transactions with the same addresses do not wait for
+# each other.
+_REGISTER = Prepared(
+    "admission_register",
+    [
+        "bigint",
+        "bigint",
+        "bigint[]",
+        "bytea[]",
+        "bigint[]",
+        "bytea[]",
+        "bytea[]",
+        "bytea[]",
+        *["bigint[]"] * 2,
+    ],
+    f"""
+WITH entry AS (
+    SELECT * FROM unnest($3, $4, $5, $6, $7, $8)
+        n (token_id, address, trail, signature, countersignature, tos_signature)
+), registered AS (
     INSERT INTO ledger_wallet (token_id, address, trail_identifier, registration_eon_number,
         registration_authorization, registration_operator_authorization)
-    SELECT token_id, address, trail, %s, signature, countersignature
-    FROM unnest(%s::bigint[], %s::bytea[], %s::bigint[], %s::bytea[], %s::bytea[])
-        n (token_id, address, trail, signature, countersignature)
-    RETURNING id
+    SELECT token_id, address, trail, $1, signature, countersignature FROM entry RETURNING id
+), signed AS (
+    INSERT INTO tos_tossignature (tos_config_id, address, tos_signature)
+    SELECT $2, address, tos_signature FROM entry WHERE tos_signature <> '' ORDER BY address ON CONFLICT DO NOTHING
 ), counted AS (
-    UPDATE ledger_token t SET wallet_count = n.count FROM unnest(%s::bigint[], %s::bigint[]) n (id, count)
-    WHERE t.id = n.id AND t.wallet_count <> n.count
-) INSERT INTO ledger_outbox (event, object_id, created) SELECT %s, id, now() FROM registered ORDER BY id;
-SELECT pg_notify('outbox', '')"""
+    UPDATE ledger_token t SET wallet_count = n.count FROM unnest($9, $10) n (id, count) WHERE t.id = n.id
+), told AS (
+    INSERT INTO ledger_outbox (event, object_id, created)
+    SELECT '{Event.REGISTERED_WALLET.value}', id, now() FROM registered ORDER BY id
+) SELECT pg_notify('outbox', '')""",  # noqa: S608  (nothing from outside)
+)
 
 
 def _register(admissions: Sequence[Admission], found: _Found) -> None:
@@ -235,9 +263,10 @@ def _register(admissions: Sequence[Admission], found: _Found) -> None:
         found.trails[one.token_id] += 1
         trails.append(trail)
         countersignatures.append(sign(admission_hash(contract, one.token, one.address, trail, eon)))
-    tokens, _, addresses, signatures, _ = zip(*admissions, strict=True)
-    columns = (tokens, addresses, trails, signatures, countersignatures, found.trails, found.trails.values())
-    fetch(_REGISTER, [eon, *map(array, columns), Event.REGISTERED_WALLET.value])
+    tokens, _, addresses, signatures, tos_signatures = zip(*admissions, strict=True)
+    columns = (tokens, addresses, trails, signatures, countersignatures, tos_signatures)
+    counts = found.trails, found.trails.values()
+    _REGISTER.run(eon, found.terms, *map(array, columns), *map(array, counts))
     if found.waiting:
         _credit_waiting_deposits(addresses, eon)
 

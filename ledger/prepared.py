@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from django.db import OperationalError, connections
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
 from django.db.utils import InterfaceError
 
 from ledger import replica
@@ -17,13 +17,32 @@ _known: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 """Names of the statements that each of psycopg2's connections has prepared."""
 
 
-class PreparedRead:
-    """A query with parameters $1, $2... of the given types, prepared by each connection that uses it."""
+class Prepared:
+    """A statement with parameters $1, $2... of the given types, prepared by each connection that uses it."""
 
     def __init__(self, name: str, types: Sequence[str], statement: str) -> None:
         self.name = name
         self._prepare = f"PREPARE {name} ({', '.join(types)}) AS {statement}"
         self._execute = f"EXECUTE {name} ({', '.join(['%s'] * len(types))})"
+
+    def run(self, *parameters: Any, after: tuple[str, Sequence[Any]] = ("", ())) -> list[Row]:
+        """All rows of running it in the caller's transaction; `after` is a statement that ends in a semicolon and
+        goes before it in the same round trip, with its parameters."""
+        first, firsts = after
+        return self._run(connections[DEFAULT_DB_ALIAS], f"{first} {self._execute}", [*firsts, *parameters])
+
+    def _run(self, connection: Any, statement: str, parameters: Sequence[Any]) -> list[Row]:
+        with connection.cursor() as cursor:
+            prepared = _known.setdefault(connection.connection, set())
+            if self.name not in prepared:
+                cursor.execute(self._prepare)
+                prepared.add(self.name)
+            cursor.execute(statement, parameters)
+            return list(cursor.fetchall())
+
+
+class PreparedRead(Prepared):
+    """A query on its own."""
 
     def fetch(self, *parameters: Any) -> list[Row]:
         """All rows. Outside a transaction a connection that PostgreSQL has closed is replaced, once."""
@@ -33,21 +52,12 @@ class PreparedRead:
             # Django asks each connection once a request whether it is alive: a round trip, which this query spares.
             connection.health_check_done = True
         try:
-            return self._fetch(connection, parameters)
+            return self._run(connection, self._execute, parameters)
         except (InterfaceError, OperationalError):
             if not alone or connection.connection is None or not connection.connection.closed:
                 raise
             connection.close()
-            return self._fetch(connection, parameters)
-
-    def _fetch(self, connection: Any, parameters: Sequence[Any]) -> list[Row]:
-        with connection.cursor() as cursor:
-            prepared = _known.setdefault(connection.connection, set())
-            if self.name not in prepared:
-                cursor.execute(self._prepare)
-                prepared.add(self.name)
-            cursor.execute(self._execute, parameters)
-            return list(cursor.fetchall())
+            return self._run(connection, self._execute, parameters)
 
 
 def given(*names: str) -> str:

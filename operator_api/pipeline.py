@@ -88,13 +88,22 @@ class Pipeline:
             with answering(tickets):
                 close_old_connections()
                 parse(tickets, self._meet)
-                for ticket in tickets:
-                    ticket.command = command_of(ticket)
-                    if ticket.command is not None:
-                        self._ready.put(ticket)
+                self._read(tickets)
                 tell([ticket for ticket in tickets if ticket.command is None])
         self._ready.put(None)
         connections.close_all()
+
+    def _read(self, tickets: Sequence[Ticket]) -> None:
+        """Hand the commands over to be written, not less at once than the committer wants."""
+        read: list[Ticket] = []
+        for number, ticket in enumerate(tickets, 1):
+            ticket.command = command_of(ticket)
+            if ticket.command is not None:
+                read.append(ticket)
+            if len(read) >= self._committer.smallest or number == len(tickets):
+                for one in read:
+                    self._ready.put(one)
+                read.clear()
 
     def _commit(self) -> None:
         """The thread that writes."""

@@ -14,7 +14,6 @@ from urllib.request import urlopen
 from django.conf import settings
 from django.utils import timezone
 
-from ledger.sql import write_arrays
 from nocust.encoding import hex_to_bytes
 from nocust.errors import NocustError
 from nocust.messages import terms_of_service_digest
@@ -132,18 +131,6 @@ def remember(address: bytes, config: TOSConfig, signature: bytes) -> None:
     """Keep an address's valid signature of an edition, once."""
     TOSSignature.objects.get_or_create(
         address=address, tos_config=config, defaults={"tos_signature": signature}
-    )
-
-
-def remember_all(config: int, signatures: Iterable[tuple[bytes, bytes]]) -> None:
-    """Keep valid signatures of the edition with this row id, each an address and the signature; of those known
-    already the first."""
-    # In one order, so that two transactions with the same addresses do not wait for each other.
-    write_arrays(
-        "INSERT INTO tos_tossignature (address, tos_config_id, tos_signature) SELECT * FROM unnest(ROWS)"
-        " ON CONFLICT DO NOTHING",
-        "bytea bigint bytea",
-        [(address, config, signature) for address, signature in sorted(signatures)],
     )
 
 
