@@ -23,48 +23,63 @@ from benchmarks.load import Chains
 
 HOST = "127.0.0.1"
 START_SECONDS = 60
+PROCESSES = 2
+"""As HUB_SERVER_PROCESSES has it."""
+QUEUE = 1024
+"""Connections that wait to be taken."""
+
+
+_serving: dict[int, list[subprocess.Popen[bytes]]] = {}
+"""The processes that share each port."""
 
 
 @contextmanager
-def server(database: str, environment: dict[str, str] | None = None) -> Iterator[int]:
-    """The port of a server started as the hub starts it, on the database."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-    settings = {
-        **os.environ,
-        "DATABASE_URL": database,
-        "HUB_HOST": HOST,
-        "HUB_PORT": str(port),
-        "LOG_LEVEL": "WARNING",
-        **(environment or {}),
-    }
+def server(
+    database: str, environment: dict[str, str] | None = None, processes: int = PROCESSES
+) -> Iterator[int]:
+    """The port that server processes share, started on the database as a production hub starts them."""
+    settings = {**os.environ, "DATABASE_URL": database, "LOG_LEVEL": "WARNING", **(environment or {})}
+    with socket.create_server((HOST, 0), backlog=QUEUE) as listener, tempfile.TemporaryDirectory() as folder:
+        port: int = listener.getsockname()[1]
+        started = [
+            _start(settings, listener.fileno(), Path(folder) / str(number)) for number in range(processes)
+        ]
+        _serving[port] = [process for process, _ in started]
+        try:
+            for process, ready in started:
+                _wait(process, ready)
+            yield port
+        finally:
+            for process in _serving.pop(port):
+                os.killpg(process.pid, signal.SIGTERM)
+                process.wait(30)
+
+
+def _start(settings: dict[str, str], socket_number: int, ready: Path) -> tuple[subprocess.Popen[bytes], Path]:
     process = subprocess.Popen(
-        ["bash", str(ROOT / "scripts" / "runserver.sh")],
+        [
+            "bash",
+            str(ROOT / "scripts" / "runserver.sh"),
+            "--fd",
+            str(socket_number),
+            "--ready-file",
+            str(ready),
+        ],
         env=settings,
         stdout=subprocess.DEVNULL,
         stderr=sys.stderr,
+        pass_fds=[socket_number],
         start_new_session=True,
     )
-    try:
-        _wait(port, process)
-        yield port
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
+    return process, ready
 
 
-def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
+def _wait(process: subprocess.Popen[bytes], ready: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            socket.create_connection((HOST, port), 1).close()
-        except OSError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-        else:
-            return
+    while not ready.exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError("a server process did not start")
+        time.sleep(0.1)
 
 
 def request(method: str, path: str, port: int, body: Any = None) -> bytes:
@@ -105,15 +120,10 @@ def load(chains: Chains, port: int, connections: int, rate: float = 0.0) -> dict
 
 
 def _processor_seconds(port: int) -> float:
-    """Processor time used so far by the processes that listen on the port, with their children."""
-    pids = {
-        connection.pid
-        for connection in psutil.net_connections("tcp4")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr[1] == port
-    }
+    """Processor time used so far by the processes that share the port, with their children."""
     total = 0.0
-    for pid in pids - {None}:
-        process = psutil.Process(pid)
+    for started in _serving[port]:
+        process = psutil.Process(started.pid)
         for member in (process, *process.children(recursive=True)):
             times = member.cpu_times()
             total += times.user + times.system

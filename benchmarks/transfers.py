@@ -1,6 +1,6 @@
 """Transfers accepted a second through HTTP: signed beforehand, countersigned and durable when they are answered.
 
-    python -m benchmarks.transfers [--senders 400] [--each 10] [--connections 1 8 32 64]
+    python -m benchmarks.transfers [--senders 400] [--each 10] [--connections 1 8 32 64] [--processes 2]
 
 Senders and recipients are pairs, so that the positions a sender must know for its next transfer are known before.
 The server is started as the hub starts it; generator, server and PostgreSQL share the machine's cores. The bound of
@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks import signatures
 from benchmarks.common import conditions, ledger_database, postgres_conditions, report
-from benchmarks.server import load, request, server
+from benchmarks.server import PROCESSES, load, request, server
 
 AMOUNT = 10**24
 BULK = 200
@@ -56,13 +56,13 @@ def on_cores_left(bound: dict[str, Any], generator_cores: float) -> int:
     return round(of_two / 2 * ((os.cpu_count() or 1) - generator_cores))
 
 
-def measure(senders: int, each: int, connections: list[int]) -> dict[str, Any]:
+def measure(senders: int, each: int, connections: list[int], processes: int) -> dict[str, Any]:
     with ledger_database() as url:
         from ledger.models import Transfer
 
         bound = signatures.measure(0.5, 3)
         warm_up, *scripts, last = prepare(senders, each, len(connections) + 2)
-        with server(url, {"SLA_THRESHOLD": str(10**6)}) as port:
+        with server(url, {"SLA_THRESHOLD": str(10**6)}, processes) as port:
 
             def requests(script: list[list[Any]]) -> list[list[bytes]]:
                 return [[request("POST", "/transfer/", port, body) for body in chain] for chain in script]
@@ -81,7 +81,12 @@ def measure(senders: int, each: int, connections: list[int]) -> dict[str, Any]:
         for run in runs:
             run["bound_on_cores_left"] = on_cores_left(bound, run["generator_cores"])
             run["share_of_bound"] = round(run["accepted_per_second"] / run["bound_on_cores_left"], 2)
-        return {"signature_bound": bound, "postgresql": postgres_conditions(), "runs": runs}
+        return {
+            "server_processes": processes,
+            "signature_bound": bound,
+            "postgresql": postgres_conditions(),
+            "runs": runs,
+        }
 
 
 def main() -> None:
@@ -89,10 +94,11 @@ def main() -> None:
     parser.add_argument("--senders", type=int, default=400)
     parser.add_argument("--each", type=int, default=10)
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32, 64])
+    parser.add_argument("--processes", type=int, default=PROCESSES, help="of the server")
     arguments = parser.parse_args()
     start = conditions()
     os.environ["SLA_THRESHOLD"] = str(10**6)
-    report("transfers", start, measure(arguments.senders, arguments.each, arguments.connections))
+    report("transfers", start, measure(**vars(arguments)))
 
 
 if __name__ == "__main__":

@@ -27,9 +27,14 @@ def parse_address(value: str | bytes) -> bytes:
     if isinstance(value, bytes):
         return check_address(bytes(value))
     try:
-        return hex_to_bytes(value, ADDRESS_LENGTH)
+        return _parsed(value) if type(value) is str else hex_to_bytes(value, ADDRESS_LENGTH)
     except (InvalidHex, InvalidLength) as error:
         raise InvalidAddress("an address is 40 hexadecimal digits, with or without 0x") from error
+
+
+@lru_cache(maxsize=_CACHE_SIZE)
+def _parsed(text: str) -> bytes:
+    return hex_to_bytes(text, ADDRESS_LENGTH)
 
 
 @lru_cache(maxsize=_CACHE_SIZE)

@@ -115,6 +115,14 @@ class Peaks:
         if len(self.hashes) != self.size.bit_count():
             raise InvalidLength("the number of peaks does not belong to the number of leaves")
 
+    @classmethod
+    def of(cls, size: int, hashes: tuple[bytes, ...]) -> "Peaks":
+        """Peaks that this class made before, without looking at them again."""
+        peaks = object.__new__(cls)
+        object.__setattr__(peaks, "size", size)
+        object.__setattr__(peaks, "hashes", hashes)
+        return peaks
+
     @property
     def heights(self) -> tuple[int, ...]:
         """Heights of the peaks, largest first."""
@@ -130,7 +138,7 @@ class Peaks:
             kept -= 1
             node = keccak_256(PREFIXES[height] + self.hashes[kept] + node).digest()
             height += 1
-        return Peaks(self.size + 1, (*self.hashes[:kept], node))
+        return Peaks.of(self.size + 1, (*self.hashes[:kept], node))
 
     def root(self) -> bytes:
         """Root over the leaves so far; ZERO_HASH if there are none."""

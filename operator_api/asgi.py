@@ -17,22 +17,39 @@ from django.conf import settings
 
 django.setup(set_prefix=False)
 
+from admission.services import committer as registrar
+from ledger.group_commit import committer
 from operator_api.bridge import Bridge
-from operator_api.direct import directly
+from operator_api.direct import Direct
+from operator_api.direct_protocol import DirectProtocol
 from operator_api.keys import operator_key
 from operator_api.middleware_limits import RateLimits
 from operator_api.origins import WelcomeOnly
+from operator_api.pipeline import Pipeline
+from operator_api.plain_input import meet
 from operator_api.wsgi import application as wsgi_application
 from synchronizer.consumers import StreamConsumer
 
 operator_key()  # a key that is missing or wrong stops the start, not the first transfer
 
-_protocols = ProtocolTypeRouter(
-    {
-        "http": directly(
-            Bridge(wsgi_application, settings.HTTP_THREADS, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
-        ),
-        "websocket": WelcomeOnly(URLRouter([re_path(r"^ws/?$", StreamConsumer.as_asgi())])),
-    }
+_direct = Direct(
+    Bridge(wsgi_application, settings.HTTP_THREADS, settings.DATA_UPLOAD_MAX_MEMORY_SIZE),
+    Pipeline(committer, meet),
+    Pipeline(registrar),
 )
-application = ProxyHeadersMiddleware(cast(Any, RateLimits(_protocols)), settings.HUB_TRUSTED_PROXIES)
+_limits = RateLimits(
+    ProtocolTypeRouter(
+        {
+            "http": _direct,
+            "websocket": WelcomeOnly(URLRouter([re_path(r"^ws/?$", StreamConsumer.as_asgi())])),
+        }
+    )
+)
+_direct.limits = _limits.writes
+application = ProxyHeadersMiddleware(cast(Any, _limits), settings.HUB_TRUSTED_PROXIES)
+
+
+class HubProtocol(DirectProtocol):
+    """The HTTP connections of the hub's server."""
+
+    direct = _direct

@@ -22,6 +22,8 @@ EXPENSIVE = ("/audit", "/analytics", "/swagger", "/redoc")
 OUTSIDE_DJANGO = frozenset({408, 413})
 """Answers of the bridge."""
 REPORT_SECONDS = 60.0
+TAKEN = "hub.taken"
+"""The key of a scope under which a request's `Taken` is that was counted already (`direct_protocol.py`)."""
 
 
 class RateLimits:
@@ -31,7 +33,7 @@ class RateLimits:
 
     def __init__(self, application: Any) -> None:
         self._application = application
-        self._writes = buckets(settings.HUB_LIMIT_WRITES)
+        self.writes = buckets(settings.HUB_LIMIT_WRITES)
         self._reads = buckets(settings.HUB_LIMIT_READS)
         self._refused = 0
         self._reported = time.monotonic() - REPORT_SECONDS
@@ -40,7 +42,7 @@ class RateLimits:
         found = self._buckets(scope)
         taken = None
         if found is not None:
-            taken = found.take(network(scope["client"][0] if scope.get("client") else ""))
+            taken = scope.get(TAKEN) or found.take(network(scope["client"][0] if scope.get("client") else ""))
             if taken.wait:
                 await self._refuse(scope, receive, send, found, taken)
                 return
@@ -60,7 +62,7 @@ class RateLimits:
         if scope["type"] != "http":
             return self._reads
         if scope["method"] in WRITES:
-            return self._writes
+            return self.writes
         return self._reads if scope["path"].startswith(EXPENSIVE) else None
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, found: Buckets, taken: Taken) -> None:

@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 Read = Callable[[Any], Any]
 """Makes a command of a parsed body, or says (None, IRREGULAR) that the request is one for the general way."""
+Result = Any
+"""What became of a request: what its committer says, an exception, or None if it is one for the general way."""
 Meet = Callable[[Sequence[Any]], None]
 """Looks up at once what reading several parsed bodies needs."""
 
@@ -35,12 +37,11 @@ class Ticket:
 
     read: Read
     body: bytes
+    done: Callable[[Result], None]
     loop: asyncio.AbstractEventLoop
-    answer: asyncio.Future[Any]
     data: Any = None
     command: Any = None
-    result: Any = None
-    """What became of it: what the committer says, an exception, or None."""
+    result: Result = None
 
 
 class Pipeline:
@@ -55,18 +56,13 @@ class Pipeline:
         self._threads: list[Thread] = []
         self._lock = Lock()
 
-    async def submit(self, read: Read, body: bytes) -> Any:
-        """What became of the request's command, durably; None if the request is one for the general way, and
-        nothing was done. Raises what the committer raises."""
+    def submit(self, read: Read, body: bytes, done: Callable[[Result], None]) -> None:
+        """Have a request's command read, decided and written. `done` is called in the running event loop with what
+        became of it, durably, or what the store raised; with None if the request is one for the general way, and
+        nothing was done."""
         if not self._threads:
             self._start()
-        loop = asyncio.get_running_loop()
-        ticket = Ticket(read, body, loop, loop.create_future())
-        self._arrived.put(ticket)
-        result = await ticket.answer
-        if isinstance(result, Exception):
-            raise result
-        return result
+        self._arrived.put(Ticket(read, body, done, asyncio.get_running_loop()))
 
     def close(self) -> None:
         """End the threads, for tests."""
@@ -182,5 +178,7 @@ def tell(tickets: Sequence[Ticket]) -> None:
 
 def _go_on(tickets: Sequence[Ticket]) -> None:
     for ticket in tickets:
-        if not ticket.answer.done():
-            ticket.answer.set_result(ticket.result)
+        try:
+            ticket.done(ticket.result)
+        except Exception:  # one answer that fails spoils no other
+            logger.exception("an answer failed")

@@ -151,11 +151,11 @@ def raise_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def load() -> Application:
-    """The hub's ASGI application. Raises ImproperlyConfigured."""
-    from operator_api.asgi import application
+def load() -> tuple[Application, type[asyncio.Protocol]]:
+    """The hub's ASGI application and the protocol of its HTTP connections. Raises ImproperlyConfigured."""
+    from operator_api.asgi import HubProtocol, application
 
-    return cast(Application, application)
+    return cast(Application, application), HubProtocol
 
 
 def main() -> None:
@@ -168,14 +168,15 @@ def main() -> None:
     options = parser.parse_args()
     raise_open_files()
     drain_seconds = float(os.environ.get("HUB_DRAIN_SECONDS", "") or 0)
-    application = Draining(load())
+    loaded, protocol = load()
+    application = Draining(loaded)
     config = uvicorn.Config(
         application,
         host=options.host,
         port=options.port,
         interface="asgi3",
         loop="uvloop",
-        http="httptools",
+        http=protocol,
         ws=ServerWire,
         ws_max_size=FRAME_BYTES,
         ws_per_message_deflate=False,  # a frame is made once for all, and memory is three times as long

@@ -144,5 +144,6 @@ def _signed_transfer(
         tx_set_proof=tuple(closed.proof_of_next(opened)),
         message=message,
         signature=command.signature,
+        closed=closed,
         leaf=transfer_leaf(to.address, command.amount, to.trail, command.nonce, position),
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from ledger.engine.accounts import Account, Accounts, Key, Owner
 from ledger.engine.order_events import OrderEvent, apply_order
+from nocust.merkle import Peaks
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Refusal:
 @dataclass(frozen=True, slots=True)
 class Transferred:
     """A transfer was accepted. The state fields are what the sender signed and the operator countersigns
-    (`message`); `leaf` is the transfer's final form in the sender's set."""
+    (`message`); `closed` is the sender's set before it, `leaf` the transfer's final form there."""
 
     sender: Owner
     recipient: Owner
@@ -36,6 +37,7 @@ class Transferred:
     tx_set_proof: tuple[bytes, ...]
     message: bytes
     signature: bytes
+    closed: Peaks
     leaf: bytes
 
 
@@ -105,7 +107,7 @@ def _apply_transfer(accounts: Accounts, event: Transferred) -> dict[Key, Account
         sender_key: replace(
             sender,
             spent=event.spent,
-            closed=sender.closed_set(),
+            closed=event.closed,
             tail=event.leaf,
             passive_marker=event.position,
         ),

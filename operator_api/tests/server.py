@@ -18,13 +18,13 @@ WSGI = Callable[[dict[str, Any], Start], Iterable[bytes]]
 
 
 @contextmanager
-def serving(application: Any) -> Iterator[int]:
+def serving(application: Any, http: Any = "httptools") -> Iterator[int]:
     """The port of a server of an ASGI application, with the event loop and the parsers that the hub's has."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         application,
         lifespan="off",
-        http="httptools",
+        http=http,
         ws=ServerWire,
         loop="uvloop",
         log_level="warning",

@@ -25,6 +25,7 @@ from ledger.tests.test_store import funded
 from operator_api import limits, pipeline
 from operator_api.bridge import Bridge
 from operator_api.direct import Direct
+from operator_api.direct_protocol import DirectProtocol
 from operator_api.error_codes import NO_DATABASE_DETAIL
 from operator_api.metrics import metrics
 from operator_api.pipeline import Pipeline
@@ -91,7 +92,8 @@ def server() -> Iterator[Server]:
     restoration.forget()
     general, committer = Counting(), GroupCommitter()
     lines = Pipeline(committer, meet), Pipeline(RegistrationCommitter())
-    with serving(Direct(general, *lines)) as port:
+    direct = Direct(general, *lines)
+    with serving(direct, http=type("Protocol", (DirectProtocol,), {"direct": direct})) as port:
         yield Server(port, general, committer)
     for line in lines:
         line.close()

@@ -121,7 +121,7 @@ def limited(settings: Settings) -> Iterator[int]:
     settings.HUB_LIMIT_WRITES = 4
     settings.HUB_LIMIT_READS = 3
     application: Any = RateLimits(protocols)
-    for found in (application._writes, application._reads):
+    for found in (application.writes, application._reads):
         found._interval *= 1000
         found._window *= 1000
     with serving(ProxyHeadersMiddleware(application, ["127.0.0.1"])) as port:
