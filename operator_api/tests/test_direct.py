@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.conf import settings as django_settings
-from django.db import connection, connections
+from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
-from admission.services import RegistrationCommitter
 from ledger import store
 from ledger.engine import PlaceOrder, Transfer
-from ledger.group_commit import GroupCommitter
 from ledger.models import ChainStatus
 from ledger.models import Transfer as TransferRow
 from ledger.tests import http
@@ -23,127 +20,19 @@ from ledger.tests.checks import check_ledger
 from ledger.tests.racing import race
 from ledger.tests.test_store import funded
 from operator_api import limits, pipeline
-from operator_api.bridge import Bridge
-from operator_api.direct import Direct
-from operator_api.direct_protocol import DirectProtocol
 from operator_api.error_codes import NO_DATABASE_DETAIL
 from operator_api.metrics import metrics
-from operator_api.pipeline import Pipeline
-from operator_api.plain_input import meet
 from operator_api.simulation.play import Play
 from operator_api.simulation.traders import order_body
-from operator_api.simulation.wallets import SimulatedWallet, transfer_body
-from operator_api.tests.server import request, serving, talk
-from operator_api.wsgi import application
+from operator_api.simulation.wallets import transfer_body
+from operator_api.tests.direct_server import Payer, Server, payer, same
+from operator_api.tests.server import request, talk
 from restoration import middleware as restoration
 from restoration.models import Hold
 from swapper.tests.market import market, trader
 from tos import services as tos
 
 pytestmark = pytest.mark.django_db(transaction=True)
-Answer = tuple[int, dict[str, str], Any]
-OWN = {"date", "x-request-id", "content-length"}
-
-
-def closing(environ: dict[str, Any], start_response: Any) -> Any:
-    """The hub, leaving no database connection behind in the thread."""
-    try:
-        return application(environ, start_response)
-    finally:
-        connections.close_all()
-
-
-class Counting:
-    """The general way, and how many requests it answered."""
-
-    def __init__(self) -> None:
-        self.bridge = Bridge(closing, 4, django_settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
-        self.asked = 0
-
-    async def __call__(self, *arguments: Any) -> None:
-        self.asked += 1
-        await self.bridge(*arguments)
-
-
-class Server:
-    """A server with both ways."""
-
-    def __init__(self, port: int, general: Counting, committer: GroupCommitter) -> None:
-        self.port = port
-        self.general = general
-        self.committer = committer
-
-    def post(self, path: str, body: Any, *headers: str) -> Answer:
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        lines = ("Content-Type: application/json", f"Content-Length: {len(content)}", *headers)
-        status, found, text = talk(self.port, request(f"POST {path}", *lines, body=content))
-        return status, found, json.loads(text)
-
-    def direct(self, path: str, body: Any, *headers: str) -> Answer:
-        """The answer to a request that must not go the general way."""
-        before = self.general.asked
-        answer = self.post(path, body, *headers)
-        assert self.general.asked == before, answer
-        return answer
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    restoration.forget()
-    general, committer = Counting(), GroupCommitter()
-    lines = Pipeline(committer, meet), Pipeline(RegistrationCommitter())
-    direct = Direct(general, *lines)
-    with serving(direct, http=type("Protocol", (DirectProtocol,), {"direct": direct})) as port:
-        yield Server(port, general, committer)
-    for line in lines:
-        line.close()
-    restoration.forget()
-
-
-@pytest.fixture
-def play() -> Play:
-    return Play()
-
-
-class Payer:
-    """Somebody whose transfers follow on one another."""
-
-    def __init__(self, server: Server, sender: SimulatedWallet, recipient: SimulatedWallet) -> None:
-        self.server = server
-        self.sender, self.recipient = sender, recipient
-        self.received = 0
-
-    def body(self, amount: int = 1) -> Any:
-        self.command = self.sender.transfer(self.recipient.owner, amount)
-        return transfer_body(self.command)
-
-    def accepted(self) -> None:
-        self.sender.accepted(self.command, self.received)
-        self.received += self.command.amount
-
-    def pay(self, *headers: str, path: str = "/transfer/", directly: bool = True) -> Answer:
-        answer = (self.server.direct if directly else self.server.post)(path, self.body(), *headers)
-        assert answer[0] == 201, answer
-        self.accepted()
-        return answer
-
-
-def payer(server: Server, play: Play, *headers: str) -> Payer:
-    """One whose requests with these headers are answered directly."""
-    made = Payer(server, *funded(play, 2, 10**24))
-    made.pay(*headers, directly=False)
-    return made
-
-
-def same(one: Answer, other: Answer) -> None:
-    """Both answers differ in what is an answer's own alone."""
-    assert one[0] == other[0]
-    first, second = (
-        {key: text for key, text in answer[1].items() if key not in OWN} for answer in (one, other)
-    )
-    assert first == second
-    assert list(one[2]) == list(other[2])
-    assert {key for key in one[2] if type(one[2][key]) is not type(other[2][key])} == set()
 
 
 @pytest.mark.parametrize("path", ["/transfer/", "/transfer"])

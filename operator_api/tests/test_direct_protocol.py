@@ -1,0 +1,152 @@
+"""Direct requests on connections as clients keep them: open, in pieces, several at once, proxied, cut off."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+
+import pytest
+
+from ledger.models import Transfer as TransferRow
+from operator_api.limits import Buckets
+from operator_api.simulation.play import Play
+from operator_api.tests.direct_server import Payer, Server, payer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Client:
+    """A connection that stays open."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self._received = b""
+
+    def send(self, *bodies: bytes, headers: str = "") -> None:
+        """Requests for transfers with these bodies, in one packet."""
+        self.socket.sendall(b"".join(self.request(body, headers) for body in bodies))
+
+    def request(self, body: bytes, headers: str = "") -> bytes:
+        head = f"POST /transfer/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{headers}"
+        return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+    def answer(self) -> tuple[int, dict[str, str], bytes]:
+        """The next answer."""
+        while b"\r\n\r\n" not in self._received:
+            self._read()
+        head, _, self._received = self._received.partition(b"\r\n\r\n")
+        status, *lines = head.decode().split("\r\n")
+        headers = dict(line.lower().split(": ", 1) for line in lines)
+        length = int(headers["content-length"])
+        while len(self._received) < length:
+            self._read()
+        body, self._received = self._received[:length], self._received[length:]
+        return int(status.split()[1]), headers, body
+
+    def _read(self) -> None:
+        more = self.socket.recv(65_536)
+        assert more, "the server closed the connection"
+        self._received += more
+
+
+def next_body(one: Payer) -> bytes:
+    """The body of the next transfer, which is taken to be accepted."""
+    body = json.dumps(one.body()).encode()
+    one.accepted()
+    return body
+
+
+@pytest.fixture
+def one(server: Server, play: Play) -> Payer:
+    """A payer whose requests over open connections are known."""
+    made = payer(server, play)
+    client = Client(server.port)
+    client.send(next_body(made))
+    assert client.answer()[0] == 201
+    server.general.asked = 0
+    return made
+
+
+def test_a_connection_stays_open_for_the_next_request(server: Server, one: Payer) -> None:
+    client = Client(server.port)
+    for _ in range(3):
+        client.send(next_body(one))
+        status, headers, body = client.answer()
+        assert (status, headers.get("connection")) == (201, None)
+        assert json.loads(body)["amount"] == "1"
+    assert server.general.asked == 0
+
+
+def test_requests_sent_at_once_are_answered_in_order(server: Server, one: Payer) -> None:
+    """The first goes directly, those behind it wait for it and then go the general way."""
+    client = Client(server.port)
+    client.send(next_body(one), b"{}", next_body(one), b"[]")
+    assert [client.answer()[0] for _ in range(4)] == [201, 400, 201, 400]
+    client.send(next_body(one))
+    assert client.answer()[0] == 201
+    assert server.general.asked == 3
+
+
+def test_refused_requests_leave_the_connection_usable(server: Server, one: Payer) -> None:
+    client = Client(server.port)
+    client.send(b"{")
+    assert client.answer()[0] == 400
+    client.send(next_body(one))
+    assert client.answer()[0] == 201
+    assert server.general.asked == 1
+
+
+def test_a_body_in_pieces_is_waited_for(server: Server, one: Payer) -> None:
+    client = Client(server.port)
+    whole = client.request(next_body(one))
+    for start in range(0, len(whole), 300):
+        client.socket.sendall(whole[start : start + 300])
+        time.sleep(0.02)
+    assert client.answer()[0] == 201
+    client.send(next_body(one))
+    assert client.answer()[0] == 201
+    assert server.general.asked == 1
+
+
+def test_a_large_body_goes_the_general_way(server: Server, one: Payer) -> None:
+    client = Client(server.port)
+    client.send(b'{"amount": "' + b"1" * 70_000 + b'"}')
+    assert client.answer()[0] == 400
+    client.send(next_body(one))
+    assert client.answer()[0] == 201
+    assert server.general.asked == 1
+
+
+def test_what_a_client_sent_before_it_left_is_done(server: Server, one: Payer) -> None:
+    before = TransferRow.objects.count()
+    client = Client(server.port)
+    client.send(next_body(one))
+    client.socket.close()
+    deadline = time.monotonic() + 20
+    while TransferRow.objects.count() == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    client = Client(server.port)
+    client.send(next_body(one))
+    assert client.answer()[0] == 201
+
+
+@pytest.mark.parametrize("server", [["127.0.0.1"]], indirect=True)
+def test_the_limit_of_the_client_behind_a_proxy_is_counted_once(server: Server, one: Payer) -> None:
+    found = server.direct_way.limits = server.limits.writes = Buckets(0.001, 6)
+    client = Client(server.port)
+    for remaining in (5, 4):
+        client.send(next_body(one), headers="X-Forwarded-For: 192.0.2.1\r\n")
+        _, headers, _ = client.answer()
+        assert (headers["x-ratelimit-limit"], headers["x-ratelimit-remaining"]) == ("6", str(remaining))
+    assert server.general.asked == 0
+    client.send(b"{}", headers="X-Forwarded-For: 192.0.2.1\r\n")
+    status, headers, _ = client.answer()
+    assert (status, headers["x-ratelimit-remaining"]) == (400, "3")
+    found.take("192.0.2.1", 3)
+    body = next_body(one)
+    client.send(body, headers="X-Forwarded-For: 192.0.2.1\r\n")
+    assert client.answer()[0] == 429
+    client.send(body, headers="X-Forwarded-For: 192.0.2.2\r\n")
+    assert client.answer()[0] == 201
