@@ -232,7 +232,7 @@ async def application(scope, receive, send):
         await asyncio.sleep(1.5)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"ok"})
-serve.load = lambda: application
+serve.load = lambda: (application, "httptools")
 serve.main()
 """
 
