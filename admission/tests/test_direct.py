@@ -23,7 +23,8 @@ from nocust.signatures import is_valid
 from operator_api import limits
 from operator_api.simulation.play import Play
 from operator_api.simulation.wallets import SimulatedWallet
-from operator_api.tests.test_direct import Server, play, same, server
+from operator_api.tests.conftest import play, server
+from operator_api.tests.direct_server import Server, same
 from restoration import middleware as restoration
 from restoration.models import Hold
 from tos import services as tos
