@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,6 +30,10 @@ Result = Any
 """What became of a request: what its committer says, an exception, or None if it is one for the general way."""
 Meet = Callable[[Sequence[Any]], None]
 """Looks up at once what reading several parsed bodies needs."""
+
+ALIVE_SECONDS = 1.0
+"""How long a connection that answered is taken to answer. One that is lost meanwhile fails one batch, which is then
+tried again command by command."""
 
 
 @dataclass(slots=True)
@@ -80,9 +85,9 @@ class Pipeline:
 
     def _prepare(self) -> None:
         """The thread that reads and verifies."""
+        database = Database()
         for tickets in batches(self._arrived, self._committer.largest):
-            with answering(tickets):
-                close_old_connections()
+            with answering(tickets), database.used():
                 parse(tickets, self._meet)
                 self._read(tickets)
                 tell([ticket for ticket in tickets if ticket.command is None])
@@ -103,15 +108,34 @@ class Pipeline:
 
     def _commit(self) -> None:
         """The thread that writes."""
+        database = Database()
         for tickets in batches(self._ready, self._committer.largest):
-            with answering(tickets):
-                close_old_connections()
+            with answering(tickets), database.used():
                 commands = [ticket.command for ticket in tickets if ticket.command is not None]
                 results = self._committer.submit_all(commands)
                 for ticket, result in zip(tickets, results, strict=True):
                     ticket.result = result
                 tell(tickets)
         connections.close_all()
+
+
+class Database:
+    """The database connections of a thread, which a query asks whether they are alive before they are used, unless
+    they were a moment ago."""
+
+    def __init__(self) -> None:
+        self._alive = -ALIVE_SECONDS
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Around each use."""
+        close_old_connections()
+        if time.monotonic() - self._alive < ALIVE_SECONDS:
+            for connection in connections.all(initialized_only=True):
+                connection.health_check_done = True
+        self._alive = -ALIVE_SECONDS
+        yield
+        self._alive = time.monotonic()
 
 
 def batches(queue: SimpleQueue[Ticket | None], largest: int) -> Iterator[list[Ticket]]:
