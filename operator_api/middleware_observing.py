@@ -43,7 +43,7 @@ def name_request(given: str) -> str:
     """The id of a request whose X-Request-ID is `given`. It is that of this context until the next one: Django logs
     errors after the middleware, too."""
     # Ids need not be secret, and to ask the system for random bytes costs more than the rest of an answer.
-    name = given if given and WELL_FORMED.match(given) else f"{random.getrandbits(128):032x}"  # noqa: S311
+    name = given if given and WELL_FORMED.match(given) else f"{random.getrandbits(128):032x}"
     request_id.set(name)
     return name
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from django.db import close_old_connections, connections
@@ -132,7 +132,7 @@ class Database:
         close_old_connections()
         if time.monotonic() - self._alive < ALIVE_SECONDS:
             for connection in connections.all(initialized_only=True):
-                connection.health_check_done = True
+                cast(Any, connection).health_check_done = True
         self._alive = -ALIVE_SECONDS
         yield
         self._alive = time.monotonic()
