@@ -46,18 +46,31 @@ def find_token(address: bytes) -> Token | None:
     return Token.objects.filter(address=address).first()
 
 
-_WALLET = PreparedRead(
-    "wallet",
-    ["bytea", "bytea"],
-    f"SELECT {WALLET_COLUMNS} FROM ledger_token t JOIN ledger_wallet w ON w.token_id = t.id"  # noqa: S608  (constants)
-    " WHERE t.address = $1 AND w.address = $2",
+WalletKey = tuple[bytes, bytes]
+"""The addresses of a token and of a wallet's owner."""
+
+_KEYS = given("token", "address")
+_NAMED = (
+    "JOIN ledger_token t ON t.address = k.token CROSS JOIN LATERAL ("
+    "SELECT * FROM ledger_wallet WHERE token_id = t.id AND address = k.address OFFSET 0) w"
+)
+"""Joins the tokens t and the wallets w that the keys k name."""
+_WALLETS = PreparedRead(
+    "wallets",
+    ["bytea[]", "bytea[]"],
+    f"SELECT {WALLET_COLUMNS} FROM {_KEYS} {_NAMED}",  # noqa: S608  (constants)
 )
 
 
 def find_wallet(token: bytes, address: bytes) -> Wallet | None:
     """The wallet of `address` for the token, with the token; or None."""
-    rows = _WALLET.fetch(token, address)
-    return read_wallet(rows[0]) if rows else None
+    return find_wallets([(token, address)]).get((token, address))
+
+
+def find_wallets(keys: Collection[WalletKey]) -> dict[WalletKey, Wallet]:
+    """Those of several wallets that exist, with their tokens."""
+    rows = _WALLETS.fetch([token for token, _ in keys], [address for _, address in keys])
+    return {(wallet.token.address, wallet.address): wallet for wallet in map(read_wallet, rows)}
 
 
 def full_transfers() -> QuerySet[Transfer]:
@@ -94,14 +107,8 @@ _WALLET_STATES = PreparedRead(
     " EXISTS (SELECT FROM ledger_deposit x WHERE x.wallet_id = w.id AND x.eon_number = k.eon),"
     " EXISTS (SELECT FROM ledger_withdrawalrequest x WHERE x.wallet_id = w.id AND x.eon_number = k.eon),"
     " EXISTS (SELECT FROM ledger_withdrawal x WHERE x.wallet_id = w.id AND x.eon_number = k.eon),"
-    f" {COLUMNS} FROM (SELECT *, $3 AS eon FROM {given('token', 'address')}) k"
-    " JOIN ledger_token t ON t.address = k.token"
-    " CROSS JOIN LATERAL (SELECT * FROM ledger_wallet WHERE token_id = t.id AND address = k.address OFFSET 0) w"
-    f" {PROOF}",
+    f" {COLUMNS} FROM (SELECT k.*, $3 AS eon FROM {_KEYS}) k {_NAMED} {PROOF}",
 )
-
-WalletKey = tuple[bytes, bytes]
-"""The addresses of a token and of a wallet's owner."""
 
 
 def wallet_state(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from django.utils import timezone
 from drf_yasg import openapi
@@ -19,7 +22,7 @@ from ledger.models import Token
 from ledger.store import HubNotReadyError, chain_status
 from nocust.addresses import parse_address
 from operator_api.error_codes import ErrorCode
-from operator_api.plain_reads import Found
+from operator_api.plain_reads import Found, Names
 from operator_api.swagger import detail, refusals, text
 
 TAGS = ["audit"]
@@ -71,7 +74,12 @@ def find_status() -> Found | None:
 @api_view(["GET"])
 def tokens(request: Request) -> Response:
     """The tokens that can be held here, in the order of their registration."""
-    return Response([render.token(row) for row in selectors.tokens()])
+    return Response(find_tokens()[0])
+
+
+def find_tokens() -> Found:
+    """The answer of `tokens`."""
+    return [render.token(row) for row in selectors.tokens()], {}
 
 
 @swagger_auto_schema(
@@ -103,20 +111,48 @@ def wallet_state(request: Request, eon_number: str, token: str, wallet: str) -> 
 
 def find_wallet_state(eon_number: str, token: str, wallet: str, first_transfer: int = 0) -> Found | None:
     """The answer of `wallet_state`; None if there is no such wallet."""
-    eon = min(int(eon_number[:80]), selectors.MAX_NUMBER)
+    eon = _eon(eon_number)
     token_address, address = parse_address(token), parse_address(wallet)
 
     def find() -> Found:
         found = selectors.wallet_state(token_address, address, eon, first_transfer)
         if found is None:
             raise NotFound  # a replica that does not have it yet is not asked alone
-        told, history = found
-        return render.wallet_state(history), {POSITION_HEADER: str(told)}
+        return _state(*found)
 
     try:
         return replica.read(find, eon)
     except NotFound:
         return None
+
+
+MANY_TRANSFERS = 20
+"""A state with more of them is not read together with others, which would wait for it."""
+
+
+def find_wallet_states(asked: Sequence[Names]) -> list[Found | None]:
+    """What `find_wallet_state` gives for several requests; None also for those of many transfers."""
+    keys = [
+        (_eon(names["eon_number"]), (parse_address(names["token"]), parse_address(names["wallet"])))
+        for names in asked
+    ]
+    wallets: dict[int, set[selectors.WalletKey]] = defaultdict(set)
+    for eon, wallet in keys:
+        wallets[eon].add(wallet)
+    read = {
+        eon: replica.read(partial(selectors.wallet_states, some, eon, most=MANY_TRANSFERS), eon)
+        for eon, some in wallets.items()
+    }
+    found = (read[eon].get(wallet) for eon, wallet in keys)
+    return [None if state is None else _state(*state) for state in found]
+
+
+def _eon(number: str) -> int:
+    return min(int(number[:80]), selectors.MAX_NUMBER)
+
+
+def _state(told: int, history: selectors.WalletHistory) -> Found:
+    return render.wallet_state(history), {POSITION_HEADER: str(told)}
 
 
 def _integer(name: str, text: str) -> int:
@@ -143,8 +179,15 @@ def whois(request: Request, token: str, wallet: str) -> Response:
 
 def find_registration(token: str, wallet: str) -> Found | None:
     """The answer of `whois`; None if there is no such wallet."""
-    found = selectors.find_wallet(parse_address(token), parse_address(wallet))
-    return None if found is None else (render.admission(found), {})
+    return find_registrations([{"token": token, "wallet": wallet}])[0]
+
+
+def find_registrations(asked: Sequence[Names]) -> list[Found | None]:
+    """What `find_registration` gives for several requests."""
+    keys = [(parse_address(names["token"]), parse_address(names["wallet"])) for names in asked]
+    wallets = selectors.find_wallets(set(keys))
+    found = map(wallets.get, keys)
+    return [None if wallet is None else (render.admission(wallet), {}) for wallet in found]
 
 
 LEFT = _path("left_token", "a token's address, with or without 0x")

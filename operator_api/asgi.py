@@ -1,5 +1,5 @@
 """HTTP and websockets on one port. HTTP runs as WSGI in a fixed set of threads (bridge.py says why), but for the
-requests that come most often (direct.py)."""
+requests that come most often (direct.py, direct_reads.py)."""
 
 # ruff: noqa: E402  (Django is set up before its models are imported)
 
@@ -22,6 +22,7 @@ from ledger.group_commit import committer
 from operator_api.bridge import Bridge
 from operator_api.direct import Direct
 from operator_api.direct_protocol import DirectProtocol
+from operator_api.direct_reads import Readers, reading_directly
 from operator_api.keys import operator_key
 from operator_api.middleware_limits import RateLimits
 from operator_api.origins import WelcomeOnly
@@ -33,7 +34,9 @@ from synchronizer.consumers import StreamConsumer
 operator_key()  # a key that is missing or wrong stops the start, not the first transfer
 
 _direct = Direct(
-    Bridge(wsgi_application, settings.HTTP_THREADS, settings.DATA_UPLOAD_MAX_MEMORY_SIZE),
+    reading_directly(
+        Bridge(wsgi_application, settings.HTTP_THREADS, settings.DATA_UPLOAD_MAX_MEMORY_SIZE), Readers()
+    ),
     Pipeline(committer, meet),
     Pipeline(registrar),
 )

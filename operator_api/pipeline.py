@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
-from typing import Any, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import orjson
 from django.db import close_old_connections, connections
@@ -34,6 +34,20 @@ Meet = Callable[[Sequence[Any]], None]
 ALIVE_SECONDS = 1.0
 """How long a connection that answered is taken to answer. One that is lost meanwhile fails one batch, which is then
 tried again command by command."""
+
+
+Queued = TypeVar("Queued")
+
+
+class Waiting(Protocol):
+    """A request that a thread finds a result for."""
+
+    loop: asyncio.AbstractEventLoop
+    result: Result
+
+    @property
+    def done(self) -> Callable[[Result], None]:
+        """What is told the result, in the event loop."""
 
 
 @dataclass(slots=True)
@@ -138,11 +152,11 @@ class Database:
         self._alive = time.monotonic()
 
 
-def batches(queue: SimpleQueue[Ticket | None], largest: int) -> Iterator[list[Ticket]]:
+def batches(queue: SimpleQueue[Queued | None], largest: int) -> Iterator[list[Queued]]:
     """What there is in the queue, so many at most, again and again until None is."""
     while True:
         found = queue.get()
-        tickets: list[Ticket] = []
+        tickets: list[Queued] = []
         try:
             while found is not None and len(tickets) < largest - 1:
                 tickets.append(found)
@@ -159,7 +173,7 @@ def batches(queue: SimpleQueue[Ticket | None], largest: int) -> Iterator[list[Ti
 
 
 @contextmanager
-def answering(tickets: Sequence[Ticket]) -> Iterator[None]:
+def answering(tickets: Sequence[Waiting]) -> Iterator[None]:
     """Requests get what this block raises for an answer, and their thread goes on."""
     try:
         yield
@@ -193,14 +207,14 @@ def command_of(ticket: Ticket) -> Any:
         return None
 
 
-def tell(tickets: Sequence[Ticket]) -> None:
+def tell(tickets: Sequence[Waiting]) -> None:
     """Let the event loop go on with requests."""
     if tickets:
         with suppress(RuntimeError):  # the loop is closed: nobody waits
             tickets[0].loop.call_soon_threadsafe(_go_on, tickets)
 
 
-def _go_on(tickets: Sequence[Ticket]) -> None:
+def _go_on(tickets: Sequence[Waiting]) -> None:
     for ticket in tickets:
         try:
             ticket.done(ticket.result)

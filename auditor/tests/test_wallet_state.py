@@ -86,7 +86,7 @@ def test_reads_without_the_framework_answer_as_it_does(accept: str | None) -> No
     play.next_eon()
     pair = f"{alice.token.hex()}/0x{alice.address.hex()}"
     nobody = f"{alice.token.hex()}/{bytes(20).hex()}"
-    paths = ["/audit", "/audit/", *(f"/audit/{place}" for place in (f"{pair}/whois", f"{nobody}/whois"))]
+    paths = ["/audit", "/audit/", "/audit/tokens", f"/audit/{pair}/whois", f"/audit/{nobody}/whois"]
     paths += [f"/audit/{eon}/{place}/" for eon in (0, 1, 2, 10**90) for place in (pair, nobody)]
     headers = {} if accept is None else {"Accept": accept}
     seen = set()

@@ -15,6 +15,7 @@ from django.core.cache import cache
 from django.db import DatabaseError, connections, transaction
 from django.test import Client
 
+from auditor.views import find_wallet_states
 from ledger import replica
 from ledger.models import Wallet
 from ledger.sql import execute, fetch
@@ -167,6 +168,23 @@ def test_a_wallet_that_the_replica_does_not_have_yet_is_found(play: Play, standb
     (late,) = play.register(1)
     assert state(late, 1)[0] == 200
     standby.resume()
+
+
+def test_states_that_are_read_together_come_from_it_too(
+    play: Play, standby: Standby, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = paid(play)
+    play.next_eon()
+    catch_up(standby)
+    names = [
+        {"eon_number": str(eon), "token": one.token.hex(), "wallet": one.address.hex()}
+        for eon in (1, 2)
+        for one in (alice, bob)
+    ]
+    seen = reads(monkeypatch)
+    found = [document for document, _ in filter(None, find_wallet_states(names))]
+    assert seen == ["replica", "database"]
+    assert found == [state(one, eon)[1] for eon in (1, 2) for one in (alice, bob)]
 
 
 def test_one_that_is_behind_is_left_alone_until_it_has_caught_up(
