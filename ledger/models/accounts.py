@@ -11,9 +11,10 @@ from ledger.models.wallets import Wallet
 class ActiveState(models.Model):
     """A wallet's cumulative spent and gained and its transaction set in an eon, signed by the owner and, once it
     is in force, by the operator (`spec/crypto.md` §2). The proof is the path of the newest transaction in that
-    set."""
+    set. Triggers see to it that the wallet exists and that neither is ever deleted: rows name states without
+    foreign keys, which would lock a state for each of them."""
 
-    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, db_index=False)
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, db_index=False, db_constraint=False)
     eon_number = models.BigIntegerField()
     updated_spendings = AmountField()
     updated_gains = AmountField()
@@ -60,7 +61,9 @@ class Account(models.Model):
     set_peaks = HashListField(default=bytes)
     tail = HashField(null=True)
     passive_marker = AmountField(default=0)
-    active_state = models.ForeignKey(ActiveState, null=True, on_delete=models.PROTECT, db_index=False)
+    active_state = models.ForeignKey(
+        ActiveState, null=True, on_delete=models.PROTECT, db_index=False, db_constraint=False
+    )
 
     class Meta:
         constraints = [

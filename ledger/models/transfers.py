@@ -14,14 +14,21 @@ from ledger.models.wallets import Wallet
 def state_of_transfer(null: bool = False) -> models.ForeignKey[ActiveState]:
     """A column for one of the states that a transaction makes."""
     return models.ForeignKey(
-        ActiveState, null=null, on_delete=models.PROTECT, related_name="+", db_index=False
+        ActiveState,
+        null=null,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
     )
 
 
 class Transaction(models.Model):
     """An amount that leaves a wallet in an eon."""
 
-    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False)
+    wallet = models.ForeignKey(
+        Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
     amount = AmountField()
     time = models.DateTimeField()
     eon_number = models.BigIntegerField()
@@ -44,10 +51,15 @@ class Transfer(Transaction):
     order's place in the line of all orders, null until the matching has seen it; `void_reason` says why a row
     never came into force. The owner's balance markers of nothing, of both its wallets, are in the row, too; they
     count once they are verified and the order comes into force in the eon.
+
+    Triggers that look at many rows at a time stand in for foreign keys: a row is written for wallets and states
+    that exist, the states are of its wallets in its eon, and none of them is deleted.
     """
 
     tx_id = models.UUIDField(default=uuid.uuid4)
-    recipient = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False)
+    recipient = models.ForeignKey(
+        Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
     nonce = AmountField()
     position = AmountField(null=True)
     sender_active_state = state_of_transfer()

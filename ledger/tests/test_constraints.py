@@ -117,6 +117,12 @@ def clone(row: Any, **changes: Any) -> None:
     row.save(force_insert=True)
 
 
+def copy_of(row: Any, **changes: Any) -> Any:
+    """A new row like this one but for the changes."""
+    clone(row, **changes)
+    return type(row).objects.get(pk=row.pk)
+
+
 def test_a_transfer_stays_within_its_token(play: Play, pair: list[SimulatedWallet]) -> None:
     token = play.add_token(b"\x11" * 20, "Token", "TOK")
     (stranger,) = play.register(1, token)
@@ -231,7 +237,7 @@ def test_checkpoints_are_unique_and_their_intervals_ordered(play: Play, pair: li
 
 
 def test_allotments_have_their_wallets_and_states(play: Play, pair: list[SimulatedWallet]) -> None:
-    payer, paid = pair
+    payer, _ = pair
     play.next_eon()
     (late,) = play.register(1)
     row = ExclusiveBalanceAllotment.objects.get(wallet=payer.wallet_id)
@@ -243,11 +249,64 @@ def test_allotments_have_their_wallets_and_states(play: Play, pair: list[Simulat
         clone(row, wallet_id=late.wallet_id, active_state=state)
     with refused("not of its wallet"):
         clone(row, wallet_id=payer.wallet_id, active_state=state, eon_number=9)
-    with refused("commits to state"):
-        execute("DELETE FROM ledger_activestate WHERE id = %s", [state.pk])
-    with refused("a place in the trees"):
-        execute("DELETE FROM ledger_wallet WHERE id = %s", [paid.wallet_id])
-    execute("DELETE FROM ledger_wallet WHERE id = %s", [late.wallet_id])
+
+
+def test_what_rows_name_stays(play: Play, pair: list[SimulatedWallet]) -> None:
+    state = ActiveState.objects.get()
+    for table, key, column in (
+        ("ledger_activestate", state.pk, "wallet_id"),
+        ("ledger_activestate", state.pk, "eon_number"),
+        ("ledger_wallet", pair[1].wallet_id, "token_id"),
+    ):
+        with refused("stays as it is"):
+            execute(f"DELETE FROM {table} WHERE id = %s", [key])  # noqa: S608
+        for changed in ("id", column):
+            with refused("stays as it is"):
+                execute(f"UPDATE {table} SET {changed} = {changed} + 1000 WHERE id = %s", [key])  # noqa: S608
+
+
+STATES_OF_ORDERS = (
+    ("recipient_active_state", False),
+    ("recipient_fulfillment_active_state", False),
+    ("recipient_finalization_active_state", True),
+    ("recipient_cancellation_active_state", True),
+    ("sender_cancellation_active_state", True),
+)
+"""The columns of states beside the first, and whether they are filled in later."""
+
+
+def test_rows_have_their_wallets_and_states(play: Play, pair: list[SimulatedWallet]) -> None:
+    payer, paid = pair
+    row = Transfer.objects.get()
+    strange, gone = copy_of(row.sender_active_state, wallet_id=paid.wallet_id), 10**6
+    late = copy_of(row.sender_active_state, eon_number=2)
+    with refused("a state has no wallet"):
+        clone(row.sender_active_state, wallet_id=gone)
+    for wallet in ("wallet_id", "recipient_id"):
+        with refused("a transfer has no wallet"):
+            clone(Transfer.objects.get(), nonce=1, **{wallet: gone})
+    for state in (strange.pk, late.pk, gone):
+        with refused("a transfer names a state"):
+            clone(Transfer.objects.get(), nonce=1, sender_active_state_id=state)
+        with refused("an account names a state"):
+            account(payer).update(active_state_id=state)
+        with refused("an account names a state"):
+            Account.objects.create(wallet_id=paid.wallet_id, eon_number=3, opening=0, active_state_id=state)
+    fixed = ["wallet_id", "recipient_id", "eon_number", "sender_active_state_id"]
+    for name, filled_in_later in STATES_OF_ORDERS:
+        wrong = strange.pk if name.startswith("sender") else row.sender_active_state_id
+        for state in (wrong, late.pk, gone):
+            with refused("a transfer names a state"):
+                clone(Transfer.objects.get(), nonce=1, **{f"{name}_id": state})
+            if filled_in_later:
+                with refused("a transfer names a state"):
+                    Transfer.objects.update(**{f"{name}_id": state})
+        if not filled_in_later:
+            fixed.append(f"{name}_id")
+    for column in fixed:
+        with refused("stays as it is"):
+            Transfer.objects.update(**{column: 10**6})
+    Transfer.objects.update(recipient_cancellation_active_state_id=strange.pk)
 
 
 def test_there_is_one_chain_status(play: Play) -> None:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from ledger.engine import Transfer
-from ledger.models import ActiveState, ChainStatus, TokenCommitment, Wallet
+from ledger.models import ActiveState, ChainStatus, Token, TokenCommitment, Wallet
 from ledger.models import Transfer as TransferRow
 from ledger.store import chain_status, rules
 from ledger.tests import http
@@ -247,8 +247,7 @@ def test_unknown_tokens_and_wallets(play: Play) -> None:
     unknown = http.put(body, ("recipient", "address"), "11" * 20)
     assert http.field_code(refused_without_trace(unknown), "recipient") == "WALLET_NOT_ADMITTED"
     operator = to_checksum(Wallet.objects.get(trail_identifier=0).address)
-    other = play.add_token(b"\x22" * 20, "Other", "OTH")
-    Wallet.objects.filter(token=other).delete()
+    Token.objects.create(address=b"\x22" * 20, trail=1, name="Other", short_name="OTH", block=0)
     unknown = http.put(body, ("wallet",), {"address": operator, "token": "22" * 20})
     assert http.field_code(refused_without_trace(unknown), "wallet") == "WALLET_NOT_ADMITTED"
 
