@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ledger.engine import Account, Key, Owner
 from ledger.fields import split_hashes
-from ledger.sql import copy, fetch, join, write_arrays
+from ledger.kept_plans import Call, Kept, run
+from ledger.sql import array, copy, fetch, join
 from nocust.merkle import Peaks
 
 AVAILABLE = "(a.opening + a.deposited + a.gained + a.received + a.swapped - a.spent - a.withdrawn)"
@@ -15,21 +16,43 @@ COLUMNS = (
     "wallet_id, eon_number, opening, deposited, withdrawn, spent, gained, received, swapped, passive_marker,"
     " set_size, set_peaks, tail, active_state_id"
 )
-TYPES = f"bigint bigint {8 * 'numeric '} bigint bytea bytea bigint"
+_TYPES = [*2 * ["bigint"], *8 * ["numeric"], "bigint", "bytea", "bytea", "bigint"]
 _VALUES = COLUMNS.removeprefix("wallet_id, eon_number, ").split(", ")
-UPDATE = (
-    f"UPDATE ledger_account a SET {', '.join(f'{name} = n.{name}' for name in _VALUES)}"  # noqa: S608
-    f" FROM unnest(ROWS) n ({COLUMNS}) WHERE a.wallet_id = n.wallet_id AND a.eon_number = n.eon_number"
-    " RETURNING a.wallet_id, a.eon_number"
-)
 
-LOCK = "SELECT id FROM ledger_wallet WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+
+def _update(name: str, columns: Sequence[str]) -> Kept:
+    """Sets the columns of accounts, and returns the keys of those that there are."""
+    known = dict(zip(COLUMNS.split(", "), _TYPES, strict=True))
+    taken = ["wallet_id", "eon_number", *columns]
+    types = [f"{known[column]}[]" for column in taken]
+    rows = ", ".join(f"${number}" for number in range(1, len(types) + 1))
+    return Kept(
+        name,
+        types,
+        f"UPDATE ledger_account a SET {', '.join(f'{column} = n.{column}' for column in columns)}"  # noqa: S608
+        f" FROM unnest({rows}) n ({', '.join(taken)}) WHERE a.wallet_id = n.wallet_id"
+        " AND a.eon_number = n.eon_number RETURNING a.wallet_id, a.eon_number",
+    )
+
+
+_UPDATE = _update("update_accounts", _VALUES)
+
+LOCK = Kept(
+    "lock_wallets",
+    ["bigint[]"],
+    "SELECT id FROM ledger_wallet WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
+)
+_READ = Kept(
+    "read_accounts",
+    ["bigint[]", "bigint[]"],
+    f"SELECT {COLUMNS} FROM ledger_account WHERE eon_number = ANY($1) AND wallet_id = ANY($2)",  # noqa: S608
+)
 
 
 def lock_wallets(wallets: Sequence[int]) -> None:
     """Hold the wallets, given in ascending order, until the transaction ends. One order for the whole system, so
     that nobody waits for somebody who waits for them."""
-    fetch(LOCK, [list(wallets)])
+    run(LOCK(array(wallets)))
 
 
 def load_accounts(owners: Mapping[int, Owner], eons: Iterable[int]) -> dict[Key, Account]:
@@ -39,11 +62,7 @@ def load_accounts(owners: Mapping[int, Owner], eons: Iterable[int]) -> dict[Key,
     wanted = sorted(eons)
     wallets = sorted(owners)
     read = sorted({eon for known in wanted for eon in (known, known + 1)})
-    rows = fetch(
-        f"SELECT {COLUMNS} FROM ledger_account"  # noqa: S608
-        " WHERE eon_number = ANY(%s) AND wallet_id = ANY(%s)",
-        [read, wallets],
-    )
+    rows = run(_READ(array(read), array(wallets)))
     accounts: dict[Key, Account] = {}
     for wallet, eon, *amounts, size, peaks, tail, state in rows:
         opening, deposited, withdrawn, spent, gained, received, swapped, marker = map(int, amounts)
@@ -83,8 +102,15 @@ def _openings(wallets: Sequence[int], eon: int) -> dict[int, int]:
     return {wallet: int(opening) for wallet, opening in rows}
 
 
-def save_accounts(changed: Mapping[Key, Account], newest_state: Mapping[Key, int]) -> None:
-    """Insert or update the accounts; `newest_state` names the active states written for them in this batch."""
+def save_accounts(
+    changed: Mapping[Key, Account], newest_state: Mapping[Key, int], before: Sequence[Call] = ()
+) -> None:
+    """Insert or update the accounts; `newest_state` names the active states written for them in this batch. What is
+    to run `before` shares the round trip."""
+    if not changed:
+        if before:
+            run(*before)
+        return
     rows = []
     for key in sorted(changed):
         account = changed[key]
@@ -106,7 +132,7 @@ def save_accounts(changed: Mapping[Key, Account], newest_state: Mapping[Key, int
             )
         )
     # Most accounts exist, and an INSERT that turns into an UPDATE has the triggers run twice.
-    updated = write_arrays(UPDATE, TYPES, rows)
+    updated = run(*before, _UPDATE(*map(array, zip(*rows, strict=True))))
     if len(updated) < len(rows):
         known = set(updated)
         copy("ledger_account", COLUMNS, [row for row in rows if row[:2] not in known])

@@ -101,16 +101,16 @@ def order_of(row: Row, owners: Mapping[int, Owner]) -> Order:
 
 
 ORDERED = (
-    "SELECT wallet_id, recipient_id FROM ledger_transfer WHERE eon_number = %s AND swap AND NOT processed"
-    " AND wallet_id = ANY(%s) UNION ALL"
-    " SELECT wallet_id, recipient_id FROM ledger_transfer WHERE eon_number = %s AND swap AND NOT processed"
-    " AND recipient_id = ANY(%s)"
+    "SELECT wallet_id, recipient_id FROM ledger_transfer WHERE eon_number = {eon} AND swap AND NOT processed"
+    " AND wallet_id = ANY({wallets}) UNION ALL"
+    " SELECT wallet_id, recipient_id FROM ledger_transfer WHERE eon_number = {eon} AND swap AND NOT processed"
+    " AND recipient_id = ANY({wallets})"
 )
 
 
 def ordered_wallets(wallets: Sequence[int], eon: int) -> set[int]:
     """Those of the wallets that an order holds in the eon."""
-    rows = fetch(ORDERED, [eon, list(wallets), eon, list(wallets)])
+    rows = fetch(ORDERED.format(eon="%s", wallets="%s"), [eon, list(wallets), eon, list(wallets)])
     return {wallet for row in rows for wallet in row}
 
 

@@ -13,7 +13,7 @@ from django.db.utils import InterfaceError
 from ledger import replica
 from ledger.sql import Row
 
-_known: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+known: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 """Names of the statements that each of psycopg2's connections has prepared."""
 
 
@@ -22,8 +22,8 @@ class Prepared:
 
     def __init__(self, name: str, types: Sequence[str], statement: str) -> None:
         self.name = name
-        self._prepare = f"PREPARE {name} ({', '.join(types)}) AS {statement}"
-        self._execute = f"EXECUTE {name} ({', '.join(['%s'] * len(types))})"
+        self._prepare = f"PREPARE {name} {_list(types)} AS {statement}"
+        self._execute = f"EXECUTE {name} {_list(['%s'] * len(types))}"
 
     def run(self, *parameters: Any, after: tuple[str, Sequence[Any]] = ("", ())) -> list[Row]:
         """All rows of running it in the caller's transaction; `after` is a statement that ends in a semicolon and
@@ -33,12 +33,16 @@ class Prepared:
 
     def _run(self, connection: Any, statement: str, parameters: Sequence[Any]) -> list[Row]:
         with connection.cursor() as cursor:
-            prepared = _known.setdefault(connection.connection, set())
+            prepared = known.setdefault(connection.connection, set())
             if self.name not in prepared:
                 cursor.execute(self._prepare)
                 prepared.add(self.name)
             cursor.execute(statement, parameters)
             return list(cursor.fetchall())
+
+
+def _list(parts: Sequence[str]) -> str:
+    return f"({', '.join(parts)})" if parts else ""
 
 
 class PreparedRead(Prepared):

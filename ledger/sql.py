@@ -77,12 +77,12 @@ def write_arrays(statement: str, types: str, rows: Sequence[Row]) -> list[Row]:
         return list(cursor.fetchall()) if cursor.description else []
 
 
-def array(values: Iterable[int | bytes | None]) -> str:
-    """PostgreSQL's text of an array."""
+def array(values: Iterable[int | bytes | str | None]) -> str:
+    """PostgreSQL's text of an array. Strings are words."""
     return "{" + ",".join(map(_element, values)) + "}"
 
 
-def _element(value: int | bytes | None) -> str:
+def _element(value: int | bytes | str | None) -> str:
     if type(value) is bytes:
         return '"\\\\x' + value.hex() + '"'
     return "NULL" if value is None else str(value)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -19,31 +19,28 @@ from django.db import transaction
 from django.utils import timezone
 
 from ledger import engine
+from ledger import kept_plans as plans
 from ledger.accounts_sql import LOCK, load_accounts, save_accounts
 from ledger.engine import (
     ChainEffect,
     Command,
     Event,
-    Facts,
-    Fill,
     Key,
     Moved,
-    OrderCommand,
     OrderPlaced,
-    Owner,
-    PlaceOrder,
     Refusal,
     Rules,
-    Transfer,
     Transferred,
 )
+from ledger.facts import Findings, read_facts
+from ledger.kept_plans import Call, Kept, kept_plans
 from ledger.models import ChainStatus, Outbox
 from ledger.models import Event as Told
-from ledger.orders import ORDERED, STATE_COLUMNS, StoredOrder, Writer, load_orders
-from ledger.sql import Row, array, copy, fetch, join, next_pairs, write_arrays
+from ledger.orders import STATE_COLUMNS, StoredOrder, Writer
+from ledger.sql import Row, array, copy, fetch, join, next_pairs
 from operator_api.error_codes import ErrorCode
 from operator_api.keys import OperatorKey, operator_key
-from operator_api.locks import ReadWriteLock
+from operator_api.locks import sharing
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +59,17 @@ ORDERS_CHANNEL = "orders"
 
 STATUS_COLUMNS = [field.attname for field in ChainStatus._meta.concrete_fields]
 STATUS = f"SELECT {', '.join(STATUS_COLUMNS)} FROM ledger_chainstatus"  # noqa: S608  (the model's columns)
+
+_EON = "((head_block - genesis_block) / blocks_per_eon + 1)"
+_SHARE = Kept(
+    "share_eons",
+    ["bigint[]"],
+    f"SELECT {sharing('eon')} FROM (SELECT eon FROM unnest($1) eon UNION SELECT {_EON} FROM ledger_chainstatus"  # noqa: S608
+    " ORDER BY 1) eons",
+)
+"""Shares the ledgers of eons, and of the latest one."""
+_LATEST = Kept("latest", [], STATUS.replace(" FROM", f", {sharing(_EON)} FROM"))
+"""Where the chain stands; the ledger of the latest eon is shared."""
 
 Outcome = StoredTransfer | StoredOrder | Moved | Refusal
 
@@ -123,8 +131,8 @@ def stopped(status: ChainStatus) -> ErrorCode | None:
 
 def execute(commands: Sequence[Command]) -> list[Outcome]:
     """Decide and write the commands in a transaction of their own; one outcome each, in order."""
-    with transaction.atomic():
-        return run(commands)
+    with transaction.atomic(), kept_plans(alone=True):
+        return _run(commands)
 
 
 def run(commands: Sequence[Command]) -> list[Outcome]:
@@ -132,20 +140,23 @@ def run(commands: Sequence[Command]) -> list[Outcome]:
 
     Raises HubNotReadyError, and ValueError for a fact of the chain that comes after its eon was closed.
     """
+    with kept_plans(alone=False):
+        return _run(commands)
+
+
+def _run(commands: Sequence[Command]) -> list[Outcome]:
     if not commands:
         return []
     owners = {owner.wallet: owner for command in commands for owner in command.owners}
     # What wallets want belongs to the latest eon or is refused; what the chain did may belong to the one before.
     effects = {command.eon for command in commands if isinstance(command, ChainEffect)}
-    locked = {chain_status().eon} | effects
-    share, parameters = ReadWriteLock(locked).reading()
     # A new eon may have begun while this waited, and the wallets' accounts in it have been opened with what they
     # had then: only the eon read under the locks is the latest one for them.
-    status = _status(fetch(f"{share}; {LOCK}; {STATUS}", [*parameters, sorted(owners)]))
-    if status.eon not in locked:
-        ReadWriteLock([status.eon]).read()
+    rows = plans.run(_SHARE(array(effects)), LOCK(array(sorted(owners))), _LATEST())
+    status = _status([row[:-1] for row in rows])
     eons = {status.eon} | effects
-    found = _Findings(_facts(commands, status, eons, owners))
+    reason = stopped(status)
+    found = Findings(read_facts(commands, status.eon, eons, owners, reason.code if reason else ""))
     accounts = load_accounts(owners, eons)
     events: list[Event | Refusal] = []
     changed: dict[Key, engine.Account] = {}
@@ -160,96 +171,20 @@ def run(commands: Sequence[Command]) -> list[Outcome]:
     return _write(events, changed)
 
 
-class _Findings:
-    """The facts of a batch, kept up as its commands are decided."""
-
-    def __init__(self, facts: Facts) -> None:
-        self._used, self._ordered = set(facts.used_nonces), set(facts.ordered)
-        self._orders = dict(facts.orders)
-        self.facts = replace(facts, used_nonces=self._used, ordered=self._ordered, orders=self._orders)
-
-    def note(self, event: Event) -> None:
-        """What `event` means for the commands after it."""
-        if isinstance(event, Transferred):
-            self._used.add((event.sender.wallet, event.eon, event.nonce))
-        if isinstance(event, Transferred | Moved):
-            return
-        for order in engine.orders_after(event):
-            wallets = {order.debit.wallet, order.credit.wallet}
-            if isinstance(event, OrderPlaced):
-                self._used |= {(order.debit.wallet, eon.debit.eon, order.nonce) for eon in event.eons}
-                self._ordered |= wallets
-                continue
-            self._orders[order.tx_id] = order
-            if order.processed:
-                self._ordered -= wallets
-
-
-def _facts(
-    commands: Sequence[Command], status: ChainStatus, eons: set[int], owners: dict[int, Owner]
-) -> Facts:
-    closed = {
-        eon
-        for (eon,) in fetch(
-            "SELECT eon_number - 1 FROM ledger_rootcommitment WHERE eon_number = ANY(%s)",
-            [list(eons | {eon + 1 for eon in eons})],
-        )
-    }
-    orders = {
-        order for command in commands if isinstance(command, OrderCommand | Fill) for order in command.orders
-    }
-    facts = Facts(
-        status.eon,
-        closed,
-        stopped=reason.code if (reason := stopped(status)) else "",
-        orders=load_orders(orders, status.eon, owners),
-    )
-    spending = [command for command in commands if isinstance(command, Transfer | PlaceOrder)]
-    return _spending_facts(facts, spending) if spending else facts
-
-
-def _spending_facts(facts: Facts, commands: Sequence[Transfer | PlaceOrder]) -> Facts:
-    """With what transfers and new orders need to know of their wallets. An order takes its nonce in all its eons,
-    so the later ones count, too."""
-    senders = list({command.owners[0].wallet for command in commands})
-    wallets = list({owner.wallet for command in commands for owner in command.owners})
-    nonces = {
-        (command.owners[0].wallet, facts.eon + offset, command.nonce)
-        for command in commands
-        for offset in range(len(command.debit_signatures) if isinstance(command, PlaceOrder) else 1)
-    }
-    found = fetch(
-        "SELECT 'used', wallet_id, eon_number, nonce FROM ledger_transfer"  # noqa: S608  (nothing from outside)
-        " JOIN unnest(%s::bigint[], %s::bigint[], %s::numeric[]) n (wallet_id, eon_number, nonce)"
-        " USING (wallet_id, eon_number, nonce)"
-        " UNION ALL SELECT 'reserved', wallet_id, 0, sum(amount) FROM ledger_delegatedwithdrawal"
-        " WHERE state = 'pending' AND wallet_id = ANY(%s) GROUP BY wallet_id"
-        f" UNION ALL SELECT 'ordered', o.wallet_id, o.recipient_id, 0 FROM ({ORDERED}) o",
-        [*(array(column) for column in zip(*nonces, strict=True)), senders, *2 * [facts.eon, wallets]],
-    )
-    return replace(
-        facts,
-        used_nonces={(wallet, eon, int(nonce)) for kind, wallet, eon, nonce in found if kind == "used"},
-        reserved={wallet: int(amount) for kind, wallet, _, amount in found if kind == "reserved"},
-        ordered={wallet for kind, *pair, _ in found if kind == "ordered" for wallet in pair},
-    )
-
-
 def _write(events: Sequence[Event | Refusal], changed: dict[Key, engine.Account]) -> list[Outcome]:
     now = timezone.now()
     writer = Writer(operator(), now)
     stored: dict[int, Outcome] = {}
     transfers = [event for event in events if isinstance(event, Transferred)]
     placed = [event for event in events if isinstance(event, OrderPlaced)]
-    _write_transfers(transfers, writer, stored)
+    markers = _write_transfers(transfers, writer, stored)
     for order in writer.place(placed):
         stored[id(order.event)] = order
     for event in events:
         if not isinstance(event, Transferred | Moved | Refusal | OrderPlaced):
             stored[id(event)] = writer.add(event)
     writer.write()
-    save_accounts(changed, writer.newest_state)
-    _tell(writer.told, now, orders=bool(placed))
+    save_accounts(changed, writer.newest_state, [*markers, *_telling(writer.told, now, orders=bool(placed))])
     outcomes: list[Outcome] = []
     for event in events:
         outcome = stored.get(id(event), event)
@@ -258,9 +193,12 @@ def _write(events: Sequence[Event | Refusal], changed: dict[Key, engine.Account]
     return outcomes
 
 
-def _write_transfers(transfers: Sequence[Transferred], writer: Writer, stored: dict[int, Outcome]) -> None:
+def _write_transfers(
+    transfers: Sequence[Transferred], writer: Writer, stored: dict[int, Outcome]
+) -> list[Call]:
+    """What is left to do is returned."""
     if not transfers:
-        return
+        return []
     ids = next_pairs("ledger_activestate_id_seq", "ledger_transfer_id_seq", len(transfers))
     states: list[Row] = []
     rows: list[Row] = []
@@ -275,7 +213,7 @@ def _write_transfers(transfers: Sequence[Transferred], writer: Writer, stored: d
         writer.told.append((Told.TRANSFER_CONFIRMATION, transfer_id))
     copy("ledger_activestate", STATE_COLUMNS, states)
     copy("ledger_transfer", TRANSFER_COLUMNS, rows)
-    _write_markers(transfers)
+    return [_keeping(transfers)]
 
 
 TRANSFER_COLUMNS = (
@@ -318,20 +256,24 @@ def _transfer_row(state_id: int, stored: StoredTransfer) -> Row:
     )
 
 
-def _write_markers(transfers: Sequence[Transferred]) -> None:
-    """Keep each sender's smallest marker of the eon: only that one can cancel what others can't."""
+_KEEP = Kept(
+    "keep_markers",
+    ["bigint[]", "bigint[]", "numeric[]", "bytea[]"],
+    "INSERT INTO ledger_minimumavailablebalance AS old (wallet_id, eon_number, amount, signature)"
+    " SELECT * FROM unnest($1, $2, $3, $4) ON CONFLICT (wallet_id, eon_number) DO UPDATE"
+    " SET amount = EXCLUDED.amount, signature = EXCLUDED.signature WHERE EXCLUDED.amount < old.amount",
+)
+
+
+def _keeping(transfers: Sequence[Transferred]) -> Call:
+    """Each sender's smallest marker of the eon is kept: only that one can cancel what others can't."""
     smallest: dict[Key, Transferred] = {}
     for event in transfers:
         known = smallest.get((event.sender.wallet, event.eon))
         if known is None or event.marker < known.marker:
             smallest[event.sender.wallet, event.eon] = event
-    write_arrays(
-        "INSERT INTO ledger_minimumavailablebalance AS old (wallet_id, eon_number, amount, signature)"
-        " SELECT * FROM unnest(ROWS) ON CONFLICT (wallet_id, eon_number) DO UPDATE SET amount = EXCLUDED.amount,"
-        " signature = EXCLUDED.signature WHERE EXCLUDED.amount < old.amount",
-        "bigint bigint numeric bytea",
-        [(wallet, eon, e.marker, e.marker_signature) for (wallet, eon), e in sorted(smallest.items())],
-    )
+    rows = [(*key, event.marker, event.marker_signature) for key, event in sorted(smallest.items())]
+    return _KEEP(*map(array, zip(*rows, strict=True)))
 
 
 def tell(*events: tuple[Told, int]) -> None:
@@ -341,15 +283,24 @@ def tell(*events: tuple[Told, int]) -> None:
         notify_outbox()
 
 
-def _tell(told: Sequence[tuple[Told, int]], now: datetime, orders: bool) -> None:
-    """Like `tell`, in one round trip; the matching is woken, too, if there are new orders."""
-    matching = f", pg_notify('{ORDERS_CHANNEL}', '')" if orders else ""
-    fetch(
-        "INSERT INTO ledger_outbox (event, object_id, created)"  # noqa: S608  (nothing from outside)
-        " SELECT event, object_id, %s FROM unnest(%s::text[], %s::bigint[]) n (event, object_id);"
-        f" SELECT pg_notify('outbox', ''){matching}",
-        [now, [event.value for event, _ in told], [row for _, row in told]],
-    )
+_TELL = Kept(
+    "tell",
+    ["timestamptz", "text[]", "bigint[]"],
+    "INSERT INTO ledger_outbox (event, object_id, created)"
+    " SELECT event, object_id, $1 FROM unnest($2, $3) n (event, object_id)",
+)
+_NOTIFY = Kept("notify", ["text"], "SELECT pg_notify($1, '')")
+
+
+def _telling(told: Sequence[tuple[Told, int]], now: datetime, orders: bool) -> list[Call]:
+    """Like `tell`; the matching is woken, too, if there are new orders."""
+    if not told:
+        return []
+    calls = [
+        _TELL(now, array([event.value for event, _ in told]), array([row for _, row in told])),
+        _NOTIFY("outbox"),
+    ]
+    return [*calls, _NOTIFY(ORDERS_CHANNEL)] if orders else calls
 
 
 def notify_outbox() -> None:

@@ -24,6 +24,10 @@ class Lock(IntEnum):
     """A market, which one process matches; held by its database session."""
 
 
+_KEYS = 0x7FFFFFFF
+"""Bits of a key."""
+
+
 class NotInTransactionError(RuntimeError):
     """A lock was asked for outside a transaction, where it would end at once."""
 
@@ -32,7 +36,7 @@ def _call(function: str, lock: Lock, key: int) -> bool:
     if not connection.in_atomic_block:
         raise NotInTransactionError(f"{lock.name} is taken inside transaction.atomic() only")
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {function}(%s, %s)", [int(lock), key & 0x7FFFFFFF])
+        cursor.execute(f"SELECT {function}(%s, %s)", [int(lock), key & _KEYS])
         row = cursor.fetchone()
     return bool(row and row[0] is not False)
 
@@ -45,6 +49,11 @@ def lock_exclusive(lock: Lock, key: int = 0) -> None:
 def try_lock(lock: Lock, key: int = 0) -> bool:
     """Hold the lock until the transaction ends, if nobody holds it now."""
     return _call("pg_try_advisory_xact_lock", lock, key)
+
+
+def sharing(eon: str) -> str:
+    """The SQL that shares the eon of an expression until the transaction ends, like `ReadWriteLock.read`."""
+    return f"pg_advisory_xact_lock_shared({int(Lock.EON)}, ({eon} & {_KEYS})::int)"
 
 
 class ReadWriteLock:
@@ -60,7 +69,7 @@ class ReadWriteLock:
 
     def reading(self) -> tuple[str, list[object]]:
         """The statement of `read` and its parameters, for a round trip with others inside a transaction."""
-        keys = [eon & 0x7FFFFFFF for eon in self.eons]
+        keys = [eon & _KEYS for eon in self.eons]
         statement = "SELECT pg_advisory_xact_lock_shared(%s, eon) FROM unnest(%s::int[]) eon"
         return statement, [int(Lock.EON), keys]
 
