@@ -32,7 +32,7 @@ class Wallet(models.Model):
     operator (with the assigned trail), `spec/crypto.md` §3.
     """
 
-    token = models.ForeignKey(Token, on_delete=models.PROTECT, related_name="wallets")
+    token = models.ForeignKey(Token, on_delete=models.PROTECT, related_name="wallets", db_index=False)
     address = AddressField()
     trail_identifier = models.BigIntegerField()
     registration_eon_number = models.BigIntegerField()
@@ -41,14 +41,13 @@ class Wallet(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["token", "address"], name="wallet_token_address"),
+            models.UniqueConstraint(fields=["address", "token"], name="wallet_address_token"),
             models.UniqueConstraint(fields=["token", "trail_identifier"], name="wallet_token_trail"),
             models.CheckConstraint(
                 condition=models.Q(trail_identifier__gte=0, registration_eon_number__gte=0),
                 name="wallet_non_negative",
             ),
         ]
-        indexes = [models.Index(fields=["address"], name="wallet_address")]
 
     def __str__(self) -> str:
         return f"{to_checksum(self.address)} #{self.trail_identifier}"

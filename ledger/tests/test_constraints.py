@@ -163,7 +163,7 @@ def test_a_wallet_has_one_marker_an_eon(pair: list[SimulatedWallet]) -> None:
 
 def test_wallets_are_unique_by_address_and_by_trail(play: Play, pair: list[SimulatedWallet]) -> None:
     wallet = Wallet.objects.get(pk=pair[0].wallet_id)
-    with refused("wallet_token_address"):
+    with refused("wallet_address_token"):
         clone(wallet, trail_identifier=99)
     with refused("wallet_token_trail"):
         clone(wallet, address=b"\x01" * 20, trail_identifier=pair[0].trail)
