@@ -77,7 +77,7 @@ def load_accounts(owners: Mapping[int, Owner], eons: Iterable[int]) -> dict[Key,
             received=received,
             swapped=swapped,
             passive_marker=marker,
-            closed=Peaks(size, tuple(split_hashes(peaks))),
+            closed=Peaks.of(size, tuple(split_hashes(peaks))),
             tail=None if tail is None else bytes(tail),
             active_state=state,
         )
