@@ -151,6 +151,7 @@ def measure(orders: int, connections: list[int], eons: list[int], count: int) ->
             load([[request("POST", "/swap/", port, body)] for body in warm_up], port, max(connections))
             time.sleep(1)
             runs = [measure_http(bodies, some, many, port, running) for some, many, bodies in scripts]
+        bound = signatures.higher(bound, signature_bound(eons))
         return {
             "signature_bound": bound,
             "postgresql": postgres_conditions(),

@@ -73,5 +73,14 @@ def measure(seconds: float = SECONDS, rounds: int = ROUNDS) -> dict[str, Any]:
     return results
 
 
+def higher(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Of two measurements, before and after a run, the one with the higher rate for each number of threads: other
+    machines on the same host take cores away for seconds, and the limit is what there is without them."""
+    return {
+        threads: max(one[threads], other[threads], key=lambda rates: float(rates["recovered_per_second"]))
+        for threads in one
+    }
+
+
 if __name__ == "__main__":
     report("signatures", conditions(), measure())
