@@ -61,7 +61,8 @@ def _request(entries: Sequence[Any]) -> Request:
     plain.require(len({(one.token_id, one.address) for one in admissions}) == len(admissions))
     plain.require(not any(limits.is_exhausted(one.address) for one in admissions))
     for one in admissions:
-        plain.require(is_authorized(one, eon) and is_valid(digest, one.tos_signature, one.address))
+        if not is_authorized(one, eon) or not is_valid(digest, one.tos_signature, one.address):
+            raise plain.IrregularError
     return Request(admissions, eon, config)
 
 
@@ -70,11 +71,13 @@ def _admission(entry: Any) -> Admission:
     row = token_id(token)
     if row is None:
         raise plain.IrregularError
-    authorization, tos_signature = (
+    return Admission(
+        row,
+        token,
+        parse_address(entry["address"]),
         plain.signature(entry["authorization"]),
         plain.signature(entry["tos_signature"]),
     )
-    return Admission(row, token, parse_address(entry["address"]), authorization, tos_signature)
 
 
 def _look() -> _Latest:

@@ -4,6 +4,8 @@ Addresses are 20 bytes and enter as their hashes, amounts are in smallest units,
 integers u256. Arguments out of range raise InvalidAddress, InvalidLength, InvalidInteger or InvalidAmount.
 """
 
+from functools import lru_cache
+
 from nocust.addresses import address_hash, check_address
 from nocust.encoding import ZERO_HASH, amount_word, check_bytes, u64, u256
 from nocust.native import keccak_256
@@ -35,7 +37,16 @@ def active_state_hash(
 
 def admission_hash(contract: bytes, token: bytes, wallet: bytes, trail: int, eon: int) -> bytes:
     """Admission (§3): an empty active state; the wallet signs trail 0, the operator the real trail."""
-    return active_state_hash(contract, token, wallet, trail, eon, ZERO_HASH, 0, 0)
+    before, after = _around_admissions(contract, token, eon)
+    digest: bytes = keccak_256(before + address_hash(wallet) + u64(trail) + after).digest()
+    return digest
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _around_admissions(contract: bytes, token: bytes, eon: int) -> tuple[bytes, bytes]:
+    """What is before and after the wallet and its trail in all admissions to a token in an eon."""
+    before = address_hash(contract) + address_hash(token)
+    return before, u256(eon) + ZERO_HASH + amount_word(0) + amount_word(0)
 
 
 def _holder_words(contract: bytes, token: bytes, holder: bytes, first: int, amount: int) -> bytes:

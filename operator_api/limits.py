@@ -60,6 +60,11 @@ class Buckets:
                     self._forget(now)
         return Taken(0.0, int((self._window - full_in) / interval + 1e-6), full_in)
 
+    def is_empty(self, key: Hashable) -> bool:
+        """Whether there is no token."""
+        full_at = self._full_at.get(key)
+        return full_at is not None and full_at - time.monotonic() + self._interval > self._window + 1e-9
+
     def _forget(self, now: float) -> None:
         """Forget the full buckets, or all if that does not make room: memory is not for strangers to fill."""
         left = {key: full_at for key, full_at in self._full_at.items() if full_at > now}
@@ -113,7 +118,7 @@ def of_address(*addresses: bytes) -> Iterator[None]:
 def is_exhausted(address: bytes) -> bool:
     """Whether `of_address` would refuse the address now."""
     found = _address_buckets()
-    return found is not None and found.take(address, 0).wait > 0
+    return found is not None and found.is_empty(address)
 
 
 def count(address: bytes) -> None:

@@ -6,6 +6,7 @@ body and say what is wrong with it, if anything.
 
 from __future__ import annotations
 
+import binascii
 from collections.abc import Iterable
 from typing import Any
 
@@ -57,10 +58,9 @@ def eon(value: Any) -> int:
 def signature(value: Any) -> bytes:
     """The 65 bytes of `{"value": signature}`."""
     text = value["value"]
-    require(type(text) is str and len(text) == 2 * SIGNATURE_LENGTH)
-    found = bytes.fromhex(text)
-    require(len(found) == SIGNATURE_LENGTH)
-    return found
+    if type(text) is not str or len(text) != 2 * SIGNATURE_LENGTH:
+        raise IrregularError
+    return binascii.unhexlify(text)  # takes no blanks
 
 
 def wallet(value: Any) -> Owner:
