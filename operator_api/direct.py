@@ -109,6 +109,7 @@ class Direct:
         self._general = general
         self._proxies = cast(Any, ProxyHeadersMiddleware(_nowhere, settings.HUB_TRUSTED_PROXIES))
         self._learned: dict[Kind, bytes] = {}
+        self._server: tuple[Headers, bytes] = [], b""
         self.note = observer()
         self.limits: Buckets | None = None
         """The limits of writes by address of the client."""
@@ -136,6 +137,14 @@ class Direct:
     def learned(self, kind: Kind) -> bytes | None:
         """The headers of the answer to a request of this kind, but for its own; None if they are not known yet."""
         return self._learned.get(kind)
+
+    def server_lines(self, headers: Headers) -> bytes:
+        """The server's own headers, which are another list each second."""
+        known, text = self._server
+        if known is not headers:
+            text = written(headers)
+            self._server = headers, text
+        return text
 
     def origin(self, scope: Scope) -> Scope:
         """The scope with client and scheme as trusted proxies in front tell them."""

@@ -13,10 +13,11 @@ from typing import Any, ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from operator_api import limits
 from operator_api.bridge import Answer
-from operator_api.direct import Direct, Endpoint, kind_of, written
+from operator_api.direct import Direct, Endpoint, kind_of
 from operator_api.limits import Taken
-from operator_api.middleware_limits import TAKEN, encoded, network
+from operator_api.middleware_limits import TAKEN, network
 from operator_api.middleware_observing import name_request
 from operator_api.pipeline import Result
 
@@ -135,12 +136,12 @@ class Exchange:
         own = b"x-request-id: %s\r\ncontent-length: %d\r\n"
         parts = [
             STATUS_LINE[answer.status],
-            written(protocol.server_state.default_headers),
+            protocol.direct.server_lines(protocol.server_state.default_headers),
             self._lines,
             own % (name_request(self._given).encode(), len(answer.content)),
         ]
         if self._taken is not None and protocol.direct.limits is not None:
-            parts.append(written(encoded(protocol.direct.limits, self._taken)))
+            parts.append(limits.lines(protocol.direct.limits.size, self._taken))
         if not self.keep_alive:
             parts.append(b"connection: close\r\n")
         protocol.transport.write(b"".join((*parts, b"\r\n", answer.content)))

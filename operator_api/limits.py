@@ -97,6 +97,12 @@ def headers(size: int, taken: Taken) -> list[tuple[str, str]]:
     return found
 
 
+def lines(size: int, taken: Taken) -> bytes:
+    """`headers` as they are sent, for a token that was taken."""
+    form = b"x-ratelimit-limit: %d\r\nx-ratelimit-remaining: %d\r\nx-ratelimit-reset: %d\r\n"
+    return form % (size, taken.remaining, math.ceil(taken.reset))
+
+
 @contextmanager
 def of_address(*addresses: bytes) -> Iterator[None]:
     """What addresses do in this block counts once against the limit of each if it succeeds: they have signed it
