@@ -66,6 +66,9 @@ CATALOGUE: dict[str, Kind] = {
         Kind(
             "queue lag", _C, End.CHECKED, "A periodic task does not run, or events wait too long to be told."
         ),
+        Kind(
+            "replica not read", _W, End.CHECKED, "The database's replica is away, or far behind, or is none."
+        ),
         # The chain
         Kind("chain", _C, End.SILENT, "The chain is not the one that the hub belongs to."),
         Kind(

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from contractor.models import ContractState
 from heartbeat.models import Heartbeat, Progress
+from ledger import replica
 from ledger.models import ChainStatus, Outbox, RootCommitment, TokenPair
 from ledger.sql import fetch
 
@@ -96,6 +97,12 @@ def queue_lag(status: ChainStatus | None, now: datetime, awake: datetime) -> Fou
     if orders is not None and now - orders > longest:
         found["waiting orders"] = f"an order waits for the matching since {orders:%Y-%m-%d %H:%M:%S} UTC"
     return found
+
+
+def replica_not_read() -> Found:
+    """History has to come from the database, which has other things to do."""
+    reason = replica.trouble()
+    return {"": f"history is read from the database, not from its replica: {reason}"} if reason else {}
 
 
 def _waiting_orders(status: ChainStatus | None) -> datetime | None:

@@ -62,6 +62,7 @@ CHECKS = (
     ),
     Check("checkpoint late", OFTEN, lambda moment: checks.checkpoint_late(moment.status)),
     Check("queue lag", OFTEN, lambda moment: checks.queue_lag(moment.status, moment.now, moment.awake)),
+    Check("replica not read", OFTEN, lambda _: checks.replica_not_read()),
     Check("fills differ", SELDOM, lambda moment: checks.fills_differ(moment.status)),
     Check("ledger unbalanced", SELDOM, lambda moment: pool.ledger_unbalanced(moment.status)),
     Check("pool short", SELDOM, lambda moment: pool.pool_short(moment.status)),

@@ -108,6 +108,16 @@ def _usable(eon: int | None) -> bool:
     return not _known.reason and (eon is None or eon <= _known.closed)
 
 
+def trouble() -> str:
+    """Why this process does not read from its replica now; an empty text if it does, or has none."""
+    if REPLICA not in connections.databases:
+        return ""
+    with _asking:
+        if time.monotonic() >= _known.until:
+            _ask()
+        return _known.reason
+
+
 def _ask() -> None:
     """Find out how far the replica is. One thread asks, since a replica that is away lets it wait."""
     global _known, _cluster  # noqa: PLW0603

@@ -16,6 +16,8 @@ from django.db import DatabaseError, connections, transaction
 from django.test import Client
 
 from auditor.views import find_wallet_states
+from contractor.models import Alarm
+from heartbeat import tasks, watch
 from ledger import replica
 from ledger.models import Wallet
 from ledger.sql import execute, fetch
@@ -221,6 +223,29 @@ def test_one_that_is_away_is_done_without(
     standby.start()
     catch_up(standby)
     assert replica.read(source, 1) == "replica"
+
+
+@pytest.mark.alarm("replica not read")
+def test_the_operator_is_told_of_one_that_is_away(play: Play, standby: Standby, settings: Any) -> None:
+    settings.HUB_ALARM_CALM_SECONDS = 0
+    catch_up(standby)
+
+    def told() -> list[tuple[str, str, bool]]:
+        watch.forget()
+        tasks.heartbeat_watch()
+        rows = Alarm.objects.filter(subject="replica not read")
+        return [(row.subject, row.text, row.cleared is None) for row in rows]
+
+    assert told() == []
+    standby.stop()
+    replica.forget()
+    ((_, text, standing),) = told()
+    assert standing
+    assert "history is read from the database, not from its replica: OperationalError" in text
+    standby.start()
+    catch_up(standby)
+    ((_, _, standing),) = told()
+    assert not standing
 
 
 def test_one_of_another_hub_or_that_was_promoted_is_not_read(
