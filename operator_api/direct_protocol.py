@@ -24,6 +24,9 @@ from operator_api.pipeline import Result
 LARGEST_BODY = 65_536
 """Bytes of a regular request; an order for the most eons has a fifth."""
 
+PIECES_SECONDS = 1.0
+"""For the rest of a body that is longer than a packet. The general way waits longer."""
+
 
 class DirectProtocol(HttpToolsProtocol):
     """An HTTP connection; a subclass says in `direct` what is answered directly."""
@@ -34,7 +37,7 @@ class DirectProtocol(HttpToolsProtocol):
         super().data_received(data)
         cycle: Any = self.cycle
         if type(cycle) is Exchange and cycle.more_body:
-            cycle.leave()  # its end is still to come, and the general way waits for it no longer than it should
+            cycle.wait()
 
     def on_headers_complete(self) -> None:
         endpoint = self.direct.endpoints.get(self.url)
@@ -73,6 +76,7 @@ class Exchange:
         "_endpoint",
         "_given",
         "_headers",
+        "_late",
         "_lines",
         "_protocol",
         "_scope",
@@ -91,6 +95,7 @@ class Exchange:
         self._headers = protocol.headers
         self._endpoint = endpoint
         self._taken: Taken | None = None
+        self._late: asyncio.TimerHandle | None = None
         self.keep_alive = keep_alive
         self.body = bytearray()
         self.more_body = True
@@ -98,9 +103,22 @@ class Exchange:
         self.response_complete = False
         self.message_event = UNHEARD
 
+    def wait(self) -> None:
+        """More of the body is to come."""
+        if len(self.body) > LARGEST_BODY:
+            self.leave()
+        elif self._late is None:
+            self._late = self._protocol.loop.call_later(PIECES_SECONDS, self._waited)
+
+    def _waited(self) -> None:
+        if not self._protocol.transport.is_closing():
+            self.leave()
+
     def begin(self) -> None:
         """The request is whole: have it answered."""
         self.more_body = False
+        if self._late is not None:
+            self._late.cancel()
         self._began = time.perf_counter()
         direct = self._protocol.direct
         scope = direct.origin(self._scope)
@@ -153,6 +171,8 @@ class Exchange:
     def leave(self) -> None:
         """Leave the request to the general way. What it took from the client's limit counts there, too."""
         protocol, scope = self._protocol, self._scope
+        if self._late is not None:
+            self._late.cancel()
         path = self._endpoint.path
         scope.update(method="POST", path=path, raw_path=path.encode(), query_string=b"")
         if self._taken is not None:

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from ledger.models import Transfer as TransferRow
+from operator_api import direct_protocol
 from operator_api.limits import Buckets
 from operator_api.simulation.play import Play
 from operator_api.tests.direct_server import Payer, Server, payer
@@ -97,16 +98,37 @@ def test_refused_requests_leave_the_connection_usable(server: Server, one: Payer
     assert server.general.asked == 1
 
 
-def test_a_body_in_pieces_is_waited_for(server: Server, one: Payer) -> None:
+@pytest.mark.parametrize(("seconds", "general"), [(60.0, 0), (0.001, 1)])
+def test_a_body_in_pieces_is_waited_for(
+    server: Server, one: Payer, monkeypatch: pytest.MonkeyPatch, seconds: float, general: int
+) -> None:
+    """Directly for a moment, and then on the general way."""
+    monkeypatch.setattr(direct_protocol, "PIECES_SECONDS", seconds)
     client = Client(server.port)
     whole = client.request(next_body(one))
     for start in range(0, len(whole), 300):
         client.socket.sendall(whole[start : start + 300])
         time.sleep(0.02)
     assert client.answer()[0] == 201
+    assert server.general.asked == general
     client.send(next_body(one))
     assert client.answer()[0] == 201
-    assert server.general.asked == 1
+    assert server.general.asked == general
+
+
+def test_who_goes_in_the_middle_of_a_body_is_not_waited_for(
+    server: Server, one: Payer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct_protocol, "PIECES_SECONDS", 0.05)
+    client = Client(server.port)
+    body = next_body(one)
+    client.socket.sendall(client.request(body)[:-10])
+    client.socket.close()
+    time.sleep(0.2)
+    assert server.general.asked == 0
+    again = Client(server.port)
+    again.send(body)
+    assert again.answer()[0] == 201
 
 
 def test_a_large_body_goes_the_general_way(server: Server, one: Payer) -> None:
