@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ledger.engine import Account, Key, Owner
 from ledger.fields import split_hashes
 from ledger.kept_plans import Call, Kept, run
-from ledger.sql import array, copy, fetch, join
+from ledger.sql import array, copy, join
 from nocust.merkle import Peaks
 
 AVAILABLE = "(a.opening + a.deposited + a.gained + a.received + a.swapped - a.spent - a.withdrawn)"
@@ -46,6 +46,17 @@ _READ = Kept(
     "read_accounts",
     ["bigint[]", "bigint[]"],
     f"SELECT {COLUMNS} FROM ledger_account WHERE eon_number = ANY($1) AND wallet_id = ANY($2)",  # noqa: S608
+)
+
+
+_OPENINGS = Kept(
+    "openings",
+    ["bigint[]", "bigint"],
+    f'SELECT w.id, COALESCE(n."right" - n."left", {AVAILABLE}, x."right" - x."left", 0)'  # noqa: S608
+    " FROM unnest($1) w(id)"
+    " LEFT JOIN ledger_exclusivebalanceallotment n ON n.wallet_id = w.id AND n.eon_number = $2"
+    " LEFT JOIN ledger_account a ON a.wallet_id = w.id AND a.eon_number = $2 - 1"
+    " LEFT JOIN ledger_exclusivebalanceallotment x ON x.wallet_id = w.id AND x.eon_number = $2 - 1",
 )
 
 
@@ -91,15 +102,7 @@ def load_accounts(owners: Mapping[int, Owner], eons: Iterable[int]) -> dict[Key,
 def _openings(wallets: Sequence[int], eon: int) -> dict[int, int]:
     if not wallets:
         return {}
-    rows = fetch(
-        f'SELECT w.id, COALESCE(n."right" - n."left", {AVAILABLE}, x."right" - x."left", 0)'  # noqa: S608
-        " FROM unnest(%s::bigint[]) w(id)"
-        " LEFT JOIN ledger_exclusivebalanceallotment n ON n.wallet_id = w.id AND n.eon_number = %s"
-        " LEFT JOIN ledger_account a ON a.wallet_id = w.id AND a.eon_number = %s"
-        " LEFT JOIN ledger_exclusivebalanceallotment x ON x.wallet_id = w.id AND x.eon_number = %s",
-        [list(wallets), eon, eon - 1, eon - 1],
-    )
-    return {wallet: int(opening) for wallet, opening in rows}
+    return {wallet: int(opening) for wallet, opening in run(_OPENINGS(array(wallets), eon))}
 
 
 def save_accounts(

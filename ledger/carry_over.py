@@ -13,7 +13,8 @@ from typing import Final
 
 from ledger.accounts_sql import load_accounts, lock_wallets, save_accounts
 from ledger.engine import Key, Order, OrderCarried, OrderVoided, Owner, apply, carry_over
-from ledger.orders import COLUMNS, JOINS, order_of, promise_nothing
+from ledger.orders import order_of, promise_nothing
+from ledger.orders_sql import COLUMNS, JOINS
 from ledger.sql import Row, execute, fetch, write
 from ledger.store import operator, rules
 from ledger.verification import verify_orders

@@ -20,7 +20,8 @@ from ledger.engine import (
     Transferred,
 )
 from ledger.kept_plans import Kept, run
-from ledger.orders import ORDERED, load_orders
+from ledger.orders import load_orders
+from ledger.orders_sql import ORDERED
 from ledger.sql import array
 
 # Each nonce is looked up in the one index of all three columns, whatever the planner takes the table for: OFFSET

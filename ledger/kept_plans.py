@@ -41,6 +41,9 @@ _kept: ContextVar[_State] = ContextVar("plans_are_kept", default=_State.NO)
 def kept_plans(alone: bool) -> Iterator[None]:
     """Inside, `run` keeps the plans of its statements. They are few and look rows up by the index, as other
     statements of the transaction are then made to do, too: until its end if it is for these statements `alone`."""
+    if _kept.get() is not _State.NO:
+        yield
+        return
     token = _kept.set(_State.FROM_NOW)
     try:
         yield

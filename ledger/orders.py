@@ -23,28 +23,22 @@ from ledger.engine import (
     Side,
     SignedState,
 )
+from ledger.kept_plans import run
 from ledger.models import Event
-from ledger.sql import Row, copy, execute, fetch, join, next_ids, write_arrays
+from ledger.orders_sql import (
+    FULFILLED,
+    KEEP_MARKERS,
+    LOCK_LATER,
+    MATCHED,
+    ORDER_COLUMNS,
+    ORDERED,
+    READ,
+    STATE_COLUMNS,
+    VOID_LATER,
+    row_numbers,
+)
+from ledger.sql import Row, array, copy, execute, fetch, join, next_ids
 from operator_api.keys import OperatorKey
-
-PRIOR = (
-    "CASE WHEN t.appended THEN t.prior_{0} ELSE (SELECT COALESCE(sum(p.matched_{0}), 0) FROM ledger_transfer p"
-    " WHERE p.tx_id = t.tx_id AND p.eon_number < t.eon_number) END"
-)
-"""What was matched before the row's eon; the row itself knows once it is in force."""
-
-COLUMNS = ", ".join(
-    (
-        "t.id, t.tx_id, t.wallet_id, t.recipient_id, t.eon_number",
-        "t.amount, t.amount_swapped, t.sell_order, t.nonce",
-        PRIOR.format("out"),
-        PRIOR.format("in"),
-        "t.matched_out, t.matched_in, t.appended, t.complete, t.cancelled, t.voided, t.processed, t.void_reason",
-        "f.updated_spendings, f.updated_gains, f.tx_set_hash",
-        "(SELECT max(l.eon_number) FROM ledger_transfer l WHERE l.tx_id = t.tx_id)",
-    )
-)
-JOINS = "JOIN ledger_activestate f ON f.id = t.recipient_fulfillment_active_state_id"
 
 
 def load_orders(orders: Iterable[UUID], eon: int, owners: Mapping[int, Owner]) -> dict[UUID, Order]:
@@ -53,20 +47,10 @@ def load_orders(orders: Iterable[UUID], eon: int, owners: Mapping[int, Owner]) -
 
     Their later rows, which end with them, are locked: the verification, which locks no wallets, writes to them.
     """
-    wanted = [str(order) for order in orders]
-    if not wanted:
+    wanted = array([str(order) for order in orders])
+    if wanted == "{}":
         return {}
-    fetch(
-        "SELECT id FROM ledger_transfer WHERE tx_id = ANY(%s::uuid[]) AND eon_number > %s AND NOT processed"
-        " ORDER BY id FOR NO KEY UPDATE",
-        [wanted, eon],
-    )
-    rows = fetch(
-        f"SELECT DISTINCT ON (t.tx_id) {COLUMNS} FROM ledger_transfer t {JOINS}"  # noqa: S608
-        " WHERE t.tx_id = ANY(%s::uuid[]) AND t.swap AND t.eon_number >= %s ORDER BY t.tx_id, t.eon_number",
-        [wanted, eon],
-    )
-    found = [order_of(row, owners) for row in rows]
+    found = [order_of(row, owners) for row in run(LOCK_LATER(wanted, eon), READ(wanted, eon))]
     return {order.tx_id: order for order in found}
 
 
@@ -98,14 +82,6 @@ def order_of(row: Row, owners: Mapping[int, Owner]) -> Order:
         processed=processed,
         void_reason=reason or "",
     )
-
-
-ORDERED = (
-    "SELECT wallet_id, recipient_id FROM ledger_transfer WHERE eon_number = {eon} AND swap AND NOT processed"
-    " AND wallet_id = ANY({wallets}) UNION ALL"
-    " SELECT wallet_id, recipient_id FROM ledger_transfer WHERE eon_number = {eon} AND swap AND NOT processed"
-    " AND recipient_id = ANY({wallets})"
-)
 
 
 def ordered_wallets(wallets: Sequence[int], eon: int) -> set[int]:
@@ -140,33 +116,22 @@ class StoredOrder:
     operator_signatures: Mapping[str, bytes] = field(default_factory=dict)
 
 
-STATE_COLUMNS = (
-    "id, wallet_id, eon_number, updated_spendings, updated_gains, tx_set_hash, tx_set_index, tx_set_proof,"
-    " wallet_signature, operator_signature, time"
-)
-ORDER_COLUMNS = (
-    "id, tx_id, wallet_id, recipient_id, eon_number, amount, amount_swapped, nonce, sell_order,"
-    " sender_active_state_id, recipient_active_state_id, recipient_fulfillment_active_state_id, time,"
-    " sender_starting_balance, recipient_starting_balance, appended, verified, debit_marker_signature,"
-    " credit_marker_signature, passive, swap, processed, complete, cancelled, voided, prior_out, prior_in,"
-    " matched_out, matched_in"
-)
-
-
 @dataclass(slots=True)
 class Writer:
     """Collects what the events of one batch about orders change, and writes it in a few statements.
 
     `newest_state` names the states that came into force for wallets, for the caller to keep in their accounts.
+    `arrivals` are places in line, by row, that matched orders get with their amounts.
     """
 
     operator: OperatorKey
     now: datetime
+    arrivals: Mapping[int, int] = field(default_factory=dict)
     newest_state: dict[Key, int] = field(default_factory=dict)
     told: list[tuple[Event, int]] = field(default_factory=list)
     states: list[Row] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
-    in_force: list[int] = field(default_factory=list)
+    markers: list[Row] = field(default_factory=list)
     matched: dict[int, Order] = field(default_factory=dict)
     completed: list[UUID] = field(default_factory=list)
     fulfilled: dict[int, tuple[Key, bytes]] = field(default_factory=dict)
@@ -175,8 +140,7 @@ class Writer:
     def place(self, events: Sequence[OrderPlaced]) -> list[StoredOrder]:
         """Rows, states and markers of new orders, for all their eons; the first one's states are countersigned."""
         count = sum(len(event.eons) for event in events)
-        states = iter(next_ids("ledger_activestate_id_seq", 3 * count))
-        rows = iter(next_ids("ledger_transfer_id_seq", count))
+        states, rows = map(iter, row_numbers(3 * count, count))
         return [self._place(event, states, rows) for event in events]
 
     def _place(self, event: OrderPlaced, states: Iterator[int], rows: Iterator[int]) -> StoredOrder:
@@ -233,7 +197,10 @@ class Writer:
             )
         )
         if first:
-            self.in_force.append(row)
+            self.markers += [
+                (order.debit.wallet, order.eon, 0, eon.debit_marker_signature),
+                (order.credit.wallet, order.eon, 0, eon.credit_marker_signature),
+            ]
         return debit, credit
 
     def _state(self, key: int, state: SignedState, operator_signature: bytes | None) -> Row:
@@ -290,10 +257,14 @@ class Writer:
             f"UPDATE ledger_transfer SET processed = true{columns} WHERE id = %s",  # noqa: S608
             [*ids, order.row],
         )
-        self.completed.append(order.tx_id)
+        self._end(order)
         told = Event.SWAP_CANCELLATION if isinstance(event, OrderCancelled) else Event.SWAP_FINALIZATION
         self.told.append((told, order.row))
         return StoredOrder(event, order, self.now, signatures)
+
+    def _end(self, order: Order) -> None:
+        if order.last_eon > order.eon:
+            self.completed.append(order.tx_id)
 
     def _fill(self, event: Filled) -> StoredOrder:
         taker, maker = event.taker.order, event.maker.order
@@ -318,7 +289,7 @@ class Writer:
         self.matched[order.row] = order
         self.told.append((Event.MATCHED_SWAP, order.row))
         if order.complete:
-            self.completed.append(order.tx_id)
+            self._end(order)
         if side.fulfilled is not None:
             self.fulfilled[order.row] = (
                 (order.credit.wallet, order.eon),
@@ -336,38 +307,31 @@ class Writer:
         """Everything collected but what belongs to the accounts and the outbox."""
         self.write_states()
         copy("ledger_transfer", ORDER_COLUMNS, self.rows)
-        promise_nothing(self.in_force)
+        if self.markers:
+            run(KEEP_MARKERS(*map(array, zip(*sorted(self.markers), strict=True))))
         self._write_fills()
         if self.completed:
-            execute(
-                "UPDATE ledger_transfer l SET voided = true, processed = true FROM ledger_transfer t"
-                " WHERE t.tx_id = ANY(%s::uuid[]) AND t.appended AND l.tx_id = t.tx_id AND NOT l.processed"
-                " AND NOT l.appended AND l.eon_number > t.eon_number",
-                [[str(order) for order in self.completed]],
-            )
+            run(VOID_LATER(array([str(order) for order in self.completed])))
 
     def _write_fills(self) -> None:
         if not self.fills:
             return
-        write_arrays(
-            "UPDATE ledger_transfer t SET matched_out = n.matched_out, matched_in = n.matched_in,"
-            " complete = n.complete FROM unnest(ROWS) n (id, matched_out, matched_in, complete) WHERE t.id = n.id",
-            "bigint numeric numeric boolean",
-            [
-                (row, order.matched_out, order.matched_in, order.complete)
-                for row, order in self.matched.items()
-            ],
-        )
-        if self.fulfilled:
-            states: dict[int, int] = dict(
-                write_arrays(
-                    "UPDATE ledger_activestate s SET operator_signature = n.signature"
-                    " FROM unnest(ROWS) n (id, signature) JOIN ledger_transfer t ON t.id = n.id"
-                    " WHERE s.id = t.recipient_fulfillment_active_state_id RETURNING t.id, s.id",
-                    "bigint bytea",
-                    [(row, signature) for row, (_, signature) in self.fulfilled.items()],
-                )
+        orders = self.matched.values()
+        calls = [
+            MATCHED(
+                array(self.matched),
+                array([order.matched_out for order in orders]),
+                array([order.matched_in for order in orders]),
+                array([order.complete for order in orders]),
+                array([self.arrivals.get(row) for row in self.matched]),
             )
+        ]
+        if self.fulfilled:
+            signatures = [signature for _, signature in self.fulfilled.values()]
+            calls.append(FULFILLED(array(self.fulfilled), array(signatures)))
+        rows = run(*calls)
+        if self.fulfilled:
+            states: dict[int, int] = dict(rows)
             self.newest_state |= {key: states[row] for row, (key, _) in self.fulfilled.items()}
         copy(
             "ledger_matching",

@@ -96,14 +96,6 @@ def next_ids(sequence: str, count: int) -> list[int]:
     return sorted(row[0] for row in rows)
 
 
-def next_pairs(one: str, other: str, count: int) -> list[tuple[int, int]]:
-    """`count` fresh numbers of two sequences each, ascending."""
-    rows = fetch(
-        "SELECT nextval(%s::regclass), nextval(%s::regclass) FROM generate_series(1, %s)", [one, other, count]
-    )
-    return sorted((first, second) for first, second in rows)
-
-
 def join(hashes: Iterable[bytes]) -> bytes:
     """The concatenation that a column of hashes holds."""
     return b"".join(hashes)

@@ -8,7 +8,7 @@ spoils no other.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -36,8 +36,9 @@ from ledger.facts import Findings, read_facts
 from ledger.kept_plans import Call, Kept, kept_plans
 from ledger.models import ChainStatus, Outbox
 from ledger.models import Event as Told
-from ledger.orders import STATE_COLUMNS, StoredOrder, Writer
-from ledger.sql import Row, array, copy, fetch, join, next_pairs
+from ledger.orders import StoredOrder, Writer
+from ledger.orders_sql import KEEP_MARKERS, STATE_COLUMNS, row_numbers
+from ledger.sql import Row, array, copy, fetch, join
 from operator_api.error_codes import ErrorCode
 from operator_api.keys import OperatorKey, operator_key
 from operator_api.locks import sharing
@@ -135,16 +136,17 @@ def execute(commands: Sequence[Command]) -> list[Outcome]:
         return _run(commands)
 
 
-def run(commands: Sequence[Command]) -> list[Outcome]:
-    """Decide and write the commands inside the caller's transaction.
+def run(commands: Sequence[Command], arrivals: Mapping[int, int] | None = None) -> list[Outcome]:
+    """Decide and write the commands inside the caller's transaction. Orders that they match get their places in
+    line from `arrivals`, by row, if they are there.
 
     Raises HubNotReadyError, and ValueError for a fact of the chain that comes after its eon was closed.
     """
     with kept_plans(alone=False):
-        return _run(commands)
+        return _run(commands, arrivals)
 
 
-def _run(commands: Sequence[Command]) -> list[Outcome]:
+def _run(commands: Sequence[Command], arrivals: Mapping[int, int] | None = None) -> list[Outcome]:
     if not commands:
         return []
     owners = {owner.wallet: owner for command in commands for owner in command.owners}
@@ -168,12 +170,14 @@ def _run(commands: Sequence[Command]) -> list[Outcome]:
             accounts.update(after)
             changed.update(after)
             found.note(event)
-    return _write(events, changed)
+    return _write(events, changed, arrivals or {})
 
 
-def _write(events: Sequence[Event | Refusal], changed: dict[Key, engine.Account]) -> list[Outcome]:
+def _write(
+    events: Sequence[Event | Refusal], changed: dict[Key, engine.Account], arrivals: Mapping[int, int]
+) -> list[Outcome]:
     now = timezone.now()
-    writer = Writer(operator(), now)
+    writer = Writer(operator(), now, arrivals)
     stored: dict[int, Outcome] = {}
     transfers = [event for event in events if isinstance(event, Transferred)]
     placed = [event for event in events if isinstance(event, OrderPlaced)]
@@ -199,7 +203,7 @@ def _write_transfers(
     """What is left to do is returned."""
     if not transfers:
         return []
-    ids = next_pairs("ledger_activestate_id_seq", "ledger_transfer_id_seq", len(transfers))
+    ids = zip(*row_numbers(len(transfers), len(transfers)), strict=True)
     states: list[Row] = []
     rows: list[Row] = []
     for event, (state_id, transfer_id) in zip(transfers, ids, strict=True):
@@ -256,15 +260,6 @@ def _transfer_row(state_id: int, stored: StoredTransfer) -> Row:
     )
 
 
-_KEEP = Kept(
-    "keep_markers",
-    ["bigint[]", "bigint[]", "numeric[]", "bytea[]"],
-    "INSERT INTO ledger_minimumavailablebalance AS old (wallet_id, eon_number, amount, signature)"
-    " SELECT * FROM unnest($1, $2, $3, $4) ON CONFLICT (wallet_id, eon_number) DO UPDATE"
-    " SET amount = EXCLUDED.amount, signature = EXCLUDED.signature WHERE EXCLUDED.amount < old.amount",
-)
-
-
 def _keeping(transfers: Sequence[Transferred]) -> Call:
     """Each sender's smallest marker of the eon is kept: only that one can cancel what others can't."""
     smallest: dict[Key, Transferred] = {}
@@ -273,7 +268,7 @@ def _keeping(transfers: Sequence[Transferred]) -> Call:
         if known is None or event.marker < known.marker:
             smallest[event.sender.wallet, event.eon] = event
     rows = [(*key, event.marker, event.marker_signature) for key, event in sorted(smallest.items())]
-    return _KEEP(*map(array, zip(*rows, strict=True)))
+    return KEEP_MARKERS(*map(array, zip(*rows, strict=True)))
 
 
 def tell(*events: tuple[Told, int]) -> None:

@@ -16,7 +16,8 @@ from contractor.alarms import raise_alarm
 from ledger.accounts_sql import AVAILABLE
 from ledger.engine import Fill as FillCommand
 from ledger.engine import Owner
-from ledger.sql import Row, fetch
+from ledger.kept_plans import Kept, run
+from ledger.sql import Row, array, fetch
 from nocust.errors import NocustError
 from nocust.matching import Book, Fill, Order
 
@@ -161,15 +162,18 @@ def _order(arrival: int, row: Iterable[object]) -> Order | None:
     return order
 
 
+_PARTIES = Kept(
+    "read_parties",
+    ["bigint[]"],
+    "SELECT t.id, t.tx_id, t.wallet_id, t.recipient_id, w.address, w.trail_identifier, r.trail_identifier,"  # noqa: S608
+    f" wt.address, rt.address, {OPEN}, {FUNDED} FROM {TABLES} JOIN ledger_token wt ON wt.id = w.token_id"
+    f" JOIN ledger_token rt ON rt.id = r.token_id {ACCOUNT} WHERE t.id = ANY($1)",
+)
+
+
 def read_parties(rows: Collection[int]) -> dict[int, Party]:
     """The orders with these rows as they are now."""
-    found = fetch(
-        "SELECT t.id, t.tx_id, t.wallet_id, t.recipient_id, w.address, w.trail_identifier, r.trail_identifier,"  # noqa: S608
-        f" wt.address, rt.address, {OPEN}, {FUNDED} FROM {TABLES} JOIN ledger_token wt ON wt.id = w.token_id"
-        f" JOIN ledger_token rt ON rt.id = r.token_id {ACCOUNT} WHERE t.id = ANY(%s)",
-        [list(rows)],
-    )
-    return {row[0]: _party(row) for row in found}
+    return {row[0]: _party(row) for row in run(_PARTIES(array(rows)))}
 
 
 def _party(row: Row) -> Party:

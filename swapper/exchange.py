@@ -14,7 +14,7 @@ pairs' locks and count of passes would keep both right.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from threading import Lock
 from typing import Final
@@ -25,6 +25,7 @@ from contractor.alarms import raise_alarm
 from ledger import store
 from ledger.accounts_sql import lock_wallets
 from ledger.engine import Refusal
+from ledger.kept_plans import kept_plans
 from ledger.sql import Row, execute, fetch, next_ids, write
 from nocust.errors import NocustError
 from nocust.matching import Book, Fill
@@ -194,7 +195,8 @@ class Exchange:
                 if not arrivals:
                     return 0
                 mark = state.book.mark()
-                _Pass(state, arrivals, careful=count == 1).run()
+                with kept_plans(alone=True):
+                    _Pass(state, arrivals, careful=count == 1).run()
                 fence = _bump(fence)
         except (RefusedFillError, BadFillError):
             assert state is not None
@@ -239,12 +241,14 @@ class _Pass:
             arrival.order.arrival = number
         fills = self._match()
         self._lock_all()
-        self._write_fills(fills)
-        places: list[Row] = [(arrival.order.key, arrival.order.arrival) for arrival in self._arrivals]
-        places += [(row, None) for row in self._unfunded]
+        places = {known.order.key: known.order.arrival for known in self._arrivals}
+        self._write_fills(fills, places)
+        matched = {key for fill in fills for key in (fill.taker, fill.maker)}
+        rows: list[Row] = [place for place in places.items() if place[0] not in matched]
+        rows += [(row, None) for row in self._unfunded]
         write(
             "UPDATE ledger_transfer t SET arrival = n.arrival FROM (VALUES %s) n (id, arrival) WHERE t.id = n.id",
-            places,
+            rows,
             "(%s, %s::bigint)",
         )
 
@@ -286,20 +290,20 @@ class _Pass:
             wallets.update(party.wallets)
         lock_wallets(sorted(wallets))
 
-    def _write_fills(self, fills: Sequence[Fill]) -> None:
+    def _write_fills(self, fills: Sequence[Fill], places: Mapping[int, int]) -> None:
         if not self._careful:
-            _run(fills, self._parties)
+            _run(fills, self._parties, places)
             return
         for fill in fills:
             try:
                 with transaction.atomic():
-                    _run([fill], self._parties)
+                    _run([fill], self._parties, places)
             except LOGICAL_ERRORS as error:
                 raise BadFillError(fill, error) from error
 
 
-def _run(fills: Sequence[Fill], parties: dict[int, Party]) -> None:
-    for outcome in store.run([command(fill, parties) for fill in fills]):
+def _run(fills: Sequence[Fill], parties: dict[int, Party], places: Mapping[int, int]) -> None:
+    for outcome in store.run([command(fill, parties) for fill in fills], places):
         if isinstance(outcome, Refusal):
             raise RefusedFillError(f"{outcome.code} {outcome.message}")
 

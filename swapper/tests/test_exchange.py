@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from itertools import pairwise
 
 import pytest
@@ -237,10 +237,10 @@ def test_a_bad_order_stops_no_other(
     )
     run, row = store.run, market.row(bad).tx_id
 
-    def fail(commands: list[engine.Command]) -> list[store.Outcome]:
+    def fail(commands: list[engine.Command], places: Mapping[int, int]) -> list[store.Outcome]:
         if any(isinstance(fill, engine.Fill) and row in fill.orders for fill in commands):
             raise ValueError("broken")
-        return run(commands)
+        return run(commands, places)
 
     monkeypatch.setattr("swapper.exchange.store.run", fail)
     assert market.exchange.step() == 3

@@ -1,0 +1,109 @@
+"""What the ledger says to PostgreSQL about orders, and about rows and markers of all transactions."""
+
+from __future__ import annotations
+
+from ledger.kept_plans import Kept, run
+
+PRIOR = (
+    "CASE WHEN t.appended THEN t.prior_{0} ELSE (SELECT COALESCE(sum(p.matched_{0}), 0) FROM ledger_transfer p"
+    " WHERE p.tx_id = t.tx_id AND p.eon_number + 0 < t.eon_number) END"
+)
+"""What was matched before the row's eon; the row itself knows once it is in force. The eon as an expression,
+here and below, leaves the planner the index of the orders alone."""
+
+COLUMNS = ", ".join(
+    (
+        "t.id, t.tx_id, t.wallet_id, t.recipient_id, t.eon_number",
+        "t.amount, t.amount_swapped, t.sell_order, t.nonce",
+        PRIOR.format("out"),
+        PRIOR.format("in"),
+        "t.matched_out, t.matched_in, t.appended, t.complete, t.cancelled, t.voided, t.processed, t.void_reason",
+        "f.updated_spendings, f.updated_gains, f.tx_set_hash",
+        "(SELECT max(l.eon_number + 0) FROM ledger_transfer l WHERE l.tx_id = t.tx_id)",
+    )
+)
+JOINS = "JOIN ledger_activestate f ON f.id = t.recipient_fulfillment_active_state_id"
+
+
+LOCK_LATER = Kept(
+    "lock_later_rows",
+    ["uuid[]", "bigint"],
+    "SELECT id FROM ledger_transfer WHERE tx_id = ANY($1) AND eon_number + 0 > $2 AND NOT processed"
+    " ORDER BY id + 0 FOR NO KEY UPDATE",
+)
+READ = Kept(
+    "read_orders",
+    ["uuid[]", "bigint"],
+    f"SELECT DISTINCT ON (t.tx_id) {COLUMNS} FROM ledger_transfer t {JOINS}"  # noqa: S608
+    " WHERE t.tx_id = ANY($1) AND t.swap AND t.eon_number + 0 >= $2 ORDER BY t.tx_id, t.eon_number",
+)
+
+
+ORDERED = (
+    "SELECT wallet_id, recipient_id FROM ledger_transfer WHERE eon_number = {eon} AND swap AND NOT processed"
+    " AND wallet_id = ANY({wallets}) UNION ALL"
+    " SELECT wallet_id, recipient_id FROM ledger_transfer WHERE eon_number = {eon} AND swap AND NOT processed"
+    " AND recipient_id = ANY({wallets})"
+)
+
+
+_NUMBERS = Kept(
+    "row_numbers",
+    ["integer", "integer"],
+    "SELECT 's', nextval('ledger_activestate_id_seq') FROM generate_series(1, $1)"
+    " UNION ALL SELECT 't', nextval('ledger_transfer_id_seq') FROM generate_series(1, $2)",
+)
+
+
+def row_numbers(states: int, transfers: int) -> tuple[list[int], list[int]]:
+    """Fresh row ids of so many active states and transfers, ascending."""
+    found: dict[str, list[int]] = {"s": [], "t": []}
+    if states or transfers:
+        for table, number in run(_NUMBERS(states, transfers)):
+            found[table].append(number)
+    return sorted(found["s"]), sorted(found["t"])
+
+
+KEEP_MARKERS = Kept(
+    "keep_markers",
+    ["bigint[]", "bigint[]", "numeric[]", "bytea[]"],
+    "INSERT INTO ledger_minimumavailablebalance AS old (wallet_id, eon_number, amount, signature)"
+    " SELECT * FROM unnest($1, $2, $3, $4) ON CONFLICT (wallet_id, eon_number) DO UPDATE"
+    " SET amount = EXCLUDED.amount, signature = EXCLUDED.signature WHERE EXCLUDED.amount < old.amount",
+)
+"""Keeps each wallet's smallest marker of an eon, of rows with one for each wallet and eon, in order."""
+
+MATCHED = Kept(
+    "matched",
+    ["bigint[]", "numeric[]", "numeric[]", "boolean[]", "bigint[]"],
+    "UPDATE ledger_transfer t SET matched_out = n.matched_out, matched_in = n.matched_in, complete = n.complete,"
+    " arrival = COALESCE(n.arrival, t.arrival)"
+    " FROM unnest($1, $2, $3, $4, $5) n (id, matched_out, matched_in, complete, arrival) WHERE t.id = n.id",
+)
+FULFILLED = Kept(
+    "fulfilled",
+    ["bigint[]", "bytea[]"],
+    "UPDATE ledger_activestate s SET operator_signature = n.signature"
+    " FROM unnest($1, $2) n (id, signature) JOIN ledger_transfer t ON t.id = n.id"
+    " WHERE s.id = t.recipient_fulfillment_active_state_id RETURNING t.id, s.id",
+)
+VOID_LATER = Kept(
+    "void_later_rows",
+    ["uuid[]"],
+    "UPDATE ledger_transfer l SET voided = true, processed = true FROM ledger_transfer t"
+    " WHERE t.tx_id = ANY($1) AND t.appended AND l.tx_id = ANY($1) AND l.tx_id = t.tx_id AND NOT l.processed"
+    " AND NOT l.appended AND l.eon_number + 0 > t.eon_number",
+)
+
+
+STATE_COLUMNS = (
+    "id, wallet_id, eon_number, updated_spendings, updated_gains, tx_set_hash, tx_set_index, tx_set_proof,"
+    " wallet_signature, operator_signature, time"
+)
+ORDER_COLUMNS = (
+    "id, tx_id, wallet_id, recipient_id, eon_number, amount, amount_swapped, nonce, sell_order,"
+    " sender_active_state_id, recipient_active_state_id, recipient_fulfillment_active_state_id, time,"
+    " sender_starting_balance, recipient_starting_balance, appended, verified, debit_marker_signature,"
+    " credit_marker_signature, passive, swap, processed, complete, cancelled, voided, prior_out, prior_in,"
+    " matched_out, matched_in"
+)
