@@ -53,7 +53,7 @@ def _to_checksum(address: bytes) -> str:
 
 @lru_cache(maxsize=_CACHE_SIZE)
 def _address_hash(address: bytes) -> bytes:
-    digest: bytes = keccak_256(address).digest()
+    digest: bytes = keccak_256(check_address(address)).digest()
     return digest
 
 
@@ -64,4 +64,4 @@ def to_checksum(address: bytes) -> str:
 
 def address_hash(address: bytes) -> bytes:
     """KA: Keccak-256 of the 20 bytes, the form in which addresses enter messages; raises InvalidAddress."""
-    return _address_hash(check_address(address))
+    return _address_hash(address if type(address) is bytes else check_address(address))

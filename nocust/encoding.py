@@ -58,6 +58,8 @@ def check_amount(value: int) -> int:
 
 def amount_word(value: int) -> bytes:
     """An amount in smallest units as 32 bytes; raises InvalidAmount."""
+    if type(value) is int and 0 <= value <= MAX_UINT256:
+        return value.to_bytes(32, "big")
     return check_amount(value).to_bytes(32, "big")
 
 

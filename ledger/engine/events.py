@@ -99,17 +99,39 @@ def _with_successor(accounts: Accounts, before: Account, after: Account) -> dict
     return result
 
 
+def _replace(
+    account: Account, received: int, spent: int, closed: Peaks, tail: bytes | None, passive_marker: int
+) -> Account:
+    """The account with these values: what `dataclasses.replace` does, in half of the time."""
+    return Account(
+        account.owner,
+        account.eon,
+        account.opening,
+        account.deposited,
+        account.withdrawn,
+        spent,
+        account.gained,
+        received,
+        account.swapped,
+        passive_marker,
+        closed,
+        tail,
+        account.active_state,
+    )
+
+
 def _apply_transfer(accounts: Accounts, event: Transferred) -> dict[Key, Account]:
     sender_key = (event.sender.wallet, event.eon)
     recipient_key = (event.recipient.wallet, event.eon)
     sender, recipient = accounts[sender_key], accounts[recipient_key]
     return {
-        sender_key: replace(
-            sender,
-            spent=event.spent,
-            closed=event.closed,
-            tail=event.leaf,
-            passive_marker=event.position,
+        sender_key: _replace(sender, sender.received, event.spent, event.closed, event.leaf, event.position),
+        recipient_key: _replace(
+            recipient,
+            recipient.received + event.amount,
+            recipient.spent,
+            recipient.closed,
+            recipient.tail,
+            recipient.passive_marker,
         ),
-        recipient_key: replace(recipient, received=recipient.received + event.amount),
     }
