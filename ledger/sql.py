@@ -41,10 +41,23 @@ def write(statement: str, rows: Sequence[Row], template: str | None = None) -> N
 def copy(table: str, columns: str, rows: Iterable[Row]) -> None:
     """Insert rows with their values in the order of `columns`. PostgreSQL reads them without making a plan of them,
     which for rows of many values costs more than to insert them."""
-    text = "".join(["\t".join(map(_copied, row)) + "\n" for row in rows])
+    texts = [_column(values) for values in zip(*rows, strict=True)]
+    text = "".join(["\t".join(row) + "\n" for row in zip(*texts, strict=True)])
     if text:
         with connection.cursor() as cursor:
             cursor.cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN", BytesIO(text.encode()))
+
+
+def _column(values: Sequence[Any]) -> Sequence[str]:
+    """The texts of a column's values: most columns hold values of one type, or the same value in all rows."""
+    kinds = set(map(type, values))
+    if kinds == {int}:
+        return list(map(str, values))
+    if kinds == {bytes}:
+        return ["\\\\x" + value.hex() for value in values]
+    if len(kinds) == 1 and values.count(values[0]) == len(values):
+        return len(values) * [_copied(values[0])]
+    return list(map(_copied, values))
 
 
 def _copied(value: Any) -> str:
