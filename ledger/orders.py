@@ -61,7 +61,7 @@ def order_of(row: Row, owners: Mapping[int, Owner]) -> Order:
     reason, spent, gained, root, last_eon = more
     return Order(
         row=key,
-        tx_id=UUID(str(tx_id)),
+        tx_id=tx_id,
         debit=owners[debit],
         credit=owners[credit],
         eon=eon,

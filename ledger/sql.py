@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from io import BytesIO
+from types import NoneType
 from typing import Any
 from uuid import UUID
 
@@ -61,20 +63,22 @@ def _column(values: Sequence[Any]) -> Sequence[str]:
 
 
 def _copied(value: Any) -> str:
-    kind = type(value)
-    if kind is int:
-        return str(value)
-    if kind is bytes:
-        return "\\\\x" + value.hex()  # type: ignore[no-any-return]
-    if value is None:
-        return "\\N"
-    if kind not in _PLAIN:
-        raise TypeError(f"no column takes {kind.__name__}")
-    return str(value).translate(_ESCAPED)
+    form = _FORMS.get(type(value))
+    if form is None:
+        raise TypeError(f"no column takes {type(value).__name__}")
+    return form(value)
 
 
-_PLAIN = {bool, str, UUID, datetime}
 _ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_FORMS: dict[type, Callable[[Any], str]] = {
+    int: str,
+    bytes: lambda value: "\\\\x" + value.hex(),
+    NoneType: lambda _: "\\N",
+    bool: lambda value: "t" if value else "f",
+    str: lambda value: value.translate(_ESCAPED),
+    UUID: str,
+    datetime: lru_cache(maxsize=8)(str),  # all rows of a batch are of one moment
+}
 
 
 def write_arrays(statement: str, types: str, rows: Sequence[Row]) -> list[Row]:

@@ -181,7 +181,7 @@ def _party(row: Row) -> Party:
     address = bytes(owner)
     return Party(
         key,
-        UUID(str(tx_id)),
+        tx_id,
         Owner(debit, bytes(gives), address, debit_trail),
         Owner(credit, bytes(wants), address, credit_trail),
         is_open,

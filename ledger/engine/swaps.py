@@ -36,7 +36,6 @@ from nocust.signatures import is_valid
 from nocust.swaps import (
     EonStates,
     State,
-    SwapOrder,
     WalletPosition,
     credit_cancellation_messages,
     debit_cancellation_messages,
@@ -127,7 +126,7 @@ def _signed_order(
     complete = states[0].fulfillment
     order = replace(order, fulfillment=(complete.spent, complete.gained, complete.tx_set_root))
     leaves = protocol.leaf(debit.opening), protocol.leaf(credit.opening)
-    return OrderPlaced(order, _eons(command, protocol, states, positions), leaves)
+    return OrderPlaced(order, _eons(command, states, positions, leaves), leaves)
 
 
 def _position(account: Account) -> WalletPosition:
@@ -157,27 +156,22 @@ def _first_signatures(command: PlaceOrder, states: EonStates) -> Refusal | None:
 
 def _eons(
     command: PlaceOrder,
-    protocol: SwapOrder,
     states: list[EonStates],
     positions: tuple[WalletPosition, WalletPosition],
+    leaves: tuple[bytes, bytes],
 ) -> tuple[OrderEon, ...]:
     made = []
+    later = WalletPosition(start=command.amount), WalletPosition(start=0)
+    first, others = _paths(positions, leaves), _paths(later, leaves)
     for index, state in enumerate(states):
-        debit, credit = positions
-        if index:
-            debit, credit = WalletPosition(start=command.amount), WalletPosition(start=0)
+        debit, credit = later if index else positions
+        given, got = others if index else first
         made.append(
             OrderEon(
-                debit=_signed(command.debit, state.debit, command.debit_signatures[index], debit, protocol),
-                credit=_signed(
-                    command.credit, state.credit, command.credit_signatures[index], credit, protocol
-                ),
+                debit=_signed(command.debit, state.debit, command.debit_signatures[index], given),
+                credit=_signed(command.credit, state.credit, command.credit_signatures[index], got),
                 fulfillment=_signed(
-                    command.credit,
-                    state.fulfillment,
-                    command.fulfillment_signatures[index],
-                    credit,
-                    protocol,
+                    command.credit, state.fulfillment, command.fulfillment_signatures[index], got
                 ),
                 debit_start=debit.start,
                 credit_start=credit.start,
@@ -188,18 +182,30 @@ def _eons(
     return tuple(made)
 
 
-def _signed(
-    owner: Owner, state: State, signature: bytes, position: WalletPosition, protocol: SwapOrder
-) -> SignedState:
-    """The path of the order's entry is that of the set's newest, whatever the entry is."""
+_Path = tuple[int, tuple[bytes, ...]]
+"""The index of an entry of a set, and the hashes beside its path."""
+
+
+def _paths(
+    positions: tuple[WalletPosition, WalletPosition], leaves: tuple[bytes, bytes]
+) -> tuple[_Path, _Path]:
+    """Where an order stands in the sets of its two wallets: the newest entry's path is the same whatever it is."""
+    debit, credit = (
+        (position.transactions.size, tuple(position.transactions.proof_of_next(leaf)))
+        for position, leaf in zip(positions, leaves, strict=True)
+    )
+    return debit, credit
+
+
+def _signed(owner: Owner, state: State, signature: bytes, path: _Path) -> SignedState:
     return SignedState(
         owner=owner,
         eon=state.eon,
         spent=state.spent,
         gained=state.gained,
         tx_set_hash=state.tx_set_root,
-        tx_set_index=position.transactions.size,
-        tx_set_proof=tuple(position.transactions.proof_of_next(protocol.leaf(position.start))),
+        tx_set_index=path[0],
+        tx_set_proof=path[1],
         message=state.message,
         signature=signature,
     )
