@@ -20,6 +20,7 @@ import psutil
 
 from benchmarks.common import ROOT, percentile
 from benchmarks.load import Chains
+from benchmarks.meter import Meter
 
 HOST = "127.0.0.1"
 START_SECONDS = 60
@@ -93,15 +94,20 @@ def request(method: str, path: str, port: int, body: Any = None) -> bytes:
 
 def load(chains: Chains, port: int, connections: int, rate: float = 0.0) -> dict[str, Any]:
     """Send the chains from a process of its own, at so many requests a second or (0) as fast as they are answered;
-    rate, latencies in milliseconds, processor time of server and generator, and what went wrong."""
+    rate, latencies in milliseconds, processor time of server, PostgreSQL and generator, and what went wrong."""
     with tempfile.NamedTemporaryFile() as file:
         Path(file.name).write_bytes(pickle.dumps(chains))
         command = [sys.executable, "-m", "benchmarks.load", file.name, HOST, str(port)]
         command += [str(connections), str(rate)]
         before = _processor_seconds(port)
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+        outputs: list[bytes] = []
+        cost = Meter().cost(
+            lambda: outputs.append(
+                subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
+            )
+        )
         used = _processor_seconds(port) - before
-    found = json.loads(done.stdout)
+    found = json.loads(outputs[0])
     latencies = sorted(found["latencies"])
     accepted = sum(count for status, count in found["statuses"].items() if int(status) < 300)
     return {
@@ -113,6 +119,7 @@ def load(chains: Chains, port: int, connections: int, rate: float = 0.0) -> dict
         "p50_ms": round(1000 * percentile(latencies, 0.50), 1),
         "p99_ms": round(1000 * percentile(latencies, 0.99), 1),
         "server_cpu_ms_per_request": round(1000 * used / len(latencies), 2),
+        "postgres_cpu_ms_per_request": round(1000 * cost.postgres / len(latencies), 3),
         "generator_cpu_ms_per_request": round(1000 * found["processor_seconds"] / len(latencies), 3),
         "generator_cores": round(found["processor_seconds"] / found["seconds"], 2),
         "failures": found["failures"],
