@@ -12,6 +12,8 @@ from ledger.listening import listening, wait
 from ledger.store import ORDERS_CHANNEL
 from swapper.exchange import Exchange, exchange
 
+APART: Final = 0.05
+"""Seconds from one step to the next at least while orders arrive: those of the meantime share a transaction."""
 POLL: Final = 1.0
 """Seconds after which it looks around uncalled: orders also arrive with an eon, and when funds are back."""
 
@@ -28,7 +30,11 @@ def run(seconds: float, stop: Event, exchange: Exchange = exchange) -> int:
     arrived = 0
     with listening(ORDERS_CHANNEL):
         while True:
-            arrived += exchange.step()
+            began = time.monotonic()
+            count = exchange.step()
+            arrived += count
             if stop.is_set() or time.monotonic() >= deadline:
                 return arrived
+            if count:
+                stop.wait(max(0.0, min(began + APART, deadline) - time.monotonic()))
             wait(min(deadline, time.monotonic() + POLL), stop)
