@@ -126,11 +126,15 @@ def load(chains: Chains, port: int, connections: int, rate: float = 0.0) -> dict
     }
 
 
+def serving(port: int) -> list[psutil.Process]:
+    """The server processes that share the port."""
+    return [psutil.Process(process.pid) for process in _serving[port]]
+
+
 def _processor_seconds(port: int) -> float:
     """Processor time used so far by the processes that share the port, with their children."""
     total = 0.0
-    for started in _serving[port]:
-        process = psutil.Process(started.pid)
+    for process in serving(port):
         for member in (process, *process.children(recursive=True)):
             times = member.cpu_times()
             total += times.user + times.system

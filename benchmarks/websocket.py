@@ -27,7 +27,7 @@ from typing import Any
 import psutil
 
 from benchmarks.common import ROOT, conditions, ledger_database, percentile, postgres_conditions, report
-from benchmarks.server import HOST, server
+from benchmarks.server import HOST, server, serving
 
 TRANSFER = "TRANSFER_CONFIRMATION"
 STEPS = 50
@@ -141,14 +141,6 @@ def put(event: str, ids: list[int]) -> float:
     return time.time()
 
 
-def server_process(port: int) -> psutil.Process:
-    """The process that listens on the port."""
-    for listener in psutil.net_connections("tcp4"):
-        if listener.status == psutil.CONN_LISTEN and listener.laddr[1] == port and listener.pid:
-            return psutil.Process(listener.pid)
-    raise RuntimeError("the server is gone")
-
-
 def resident(process: psutil.Process) -> int:
     """Bytes of memory."""
     return int(process.memory_info().rss)
@@ -164,7 +156,7 @@ class Run:
     """Subscribers, each of one wallet's stream and the public one, and what they hear."""
 
     def __init__(self, port: int, streams: list[str], relay_process: psutil.Process) -> None:
-        server_now = server_process(port)
+        server_now = serving(port)[0]
         self._idle, used = resident(server_now), processor_seconds(server_now)
         began = time.monotonic()
         self._subscribers = Subscribers(port, streams)
@@ -232,7 +224,7 @@ def measure(subscribers: int, each: int, rate: int, seconds: int) -> dict[str, A
         os.environ["REDIS_URL"] = redis_url
         with ledger_database() as url, relay() as relay_process:
             streams, transfers = prepare(subscribers // each)
-            with server(url, {"REDIS_URL": redis_url}) as port:
+            with server(url, {"REDIS_URL": redis_url}, processes=1) as port:
                 run = Run(
                     port, [streams[number % len(streams)] for number in range(subscribers)], relay_process
                 )
