@@ -32,7 +32,7 @@ class TOSSignature(models.Model):
     """An address's signature of an edition (`spec/crypto.md` §13)."""
 
     address = AddressField()
-    tos_config = models.ForeignKey(TOSConfig, on_delete=models.PROTECT, db_index=False)
+    tos_config = models.ForeignKey(TOSConfig, on_delete=models.PROTECT, db_index=False, db_constraint=False)
     tos_signature = SignatureField()
 
     class Meta:

@@ -32,7 +32,9 @@ class Wallet(models.Model):
     operator (with the assigned trail), `spec/crypto.md` §3.
     """
 
-    token = models.ForeignKey(Token, on_delete=models.PROTECT, related_name="wallets", db_index=False)
+    token = models.ForeignKey(
+        Token, on_delete=models.PROTECT, related_name="wallets", db_index=False, db_constraint=False
+    )
     address = AddressField()
     trail_identifier = models.BigIntegerField()
     registration_eon_number = models.BigIntegerField()

@@ -169,6 +169,8 @@ def test_wallets_are_unique_by_address_and_by_trail(play: Play, pair: list[Simul
         clone(wallet, address=b"\x01" * 20, trail_identifier=pair[0].trail)
     with refused("wallet_non_negative"):
         clone(wallet, address=b"\x01" * 20, trail_identifier=-1)
+    with refused("a wallet has no token"):
+        clone(Wallet.objects.get(pk=pair[0].wallet_id), address=b"\x01" * 20, token_id=10**6)
 
 
 def test_tokens_are_unique_by_address_and_by_trail(play: Play) -> None:
@@ -263,6 +265,9 @@ def test_what_rows_name_stays(play: Play, pair: list[SimulatedWallet]) -> None:
         for changed in ("id", column):
             with refused("stays as it is"):
                 execute(f"UPDATE {table} SET {changed} = {changed} + 1000 WHERE id = %s", [key])  # noqa: S608
+    for statement in ("DELETE FROM ledger_token", "UPDATE ledger_token SET id = id + 1000"):
+        with refused("stays as it is"):
+            execute(statement)
 
 
 STATES_OF_ORDERS = (

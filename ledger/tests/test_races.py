@@ -50,7 +50,8 @@ def _admit(admissions: Sequence[Admission], eon: int, config: TOSConfig) -> Sequ
     return outcome
 
 
-def _waiting_for_a_lock() -> bool:
+def waiting_for_a_lock() -> bool:
+    """Whether some session waits for another's lock."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -205,7 +206,7 @@ def test_a_transfer_that_waited_while_the_eon_changed_is_refused(play: Play) -> 
     holder = Running(partial(held, spend_in_the_new_eon, alice, locked, go))
     assert locked.wait(10)
     waiting = Running(partial(_alone, old))
-    until(_waiting_for_a_lock)
+    until(waiting_for_a_lock)
     play.enter_next_eon()
     go.set()
     assert holder.outcome() is None
@@ -230,7 +231,7 @@ def test_a_transfer_that_waited_for_the_new_eons_first_deposit_is_refused(play: 
     holder = Running(partial(held, next_eon_with_a_late_deposit, alice, locked, go))
     assert locked.wait(10)
     waiting = Running(partial(_alone, old))
-    until(_waiting_for_a_lock)
+    until(waiting_for_a_lock)
     go.set()
     assert holder.outcome() is None
     outcome = waiting.outcome()
@@ -322,7 +323,7 @@ def test_a_registration_that_waited_while_the_eon_changed_is_refused(play: Play)
     holder = Running(holding_the_token)
     assert locked.wait(10)
     waiting = Running(partial(_admit, [application(play, early, token, 1)], 1, play.config))
-    until(_waiting_for_a_lock)
+    until(waiting_for_a_lock)
     play.enter_next_eon()
     go.set()
     assert holder.outcome() is None

@@ -22,7 +22,7 @@ from ledger.sql import fetch
 from ledger.tests import http
 from ledger.tests.checks import check_checkpoint, check_ledger
 from ledger.tests.racing import Running, race
-from ledger.tests.test_races import _waiting_for_a_lock, until
+from ledger.tests.test_races import until, waiting_for_a_lock
 from ledger.verification import verify_orders
 from operator_api.simulation.play import Play
 from operator_api.simulation.traders import Trader, order_body
@@ -179,7 +179,7 @@ def test_orders_and_their_ends_while_the_eon_changes(play: Play) -> None:
 def _somebody_waits() -> bool:
     """Whether a session waits for a lock, asked in a transaction, where PostgreSQL repeats what it said before."""
     fetch("SELECT pg_stat_clear_snapshot()")
-    return _waiting_for_a_lock()
+    return waiting_for_a_lock()
 
 
 def test_a_checkpoint_waits_for_who_ends_an_order_and_not_the_other_way(play: Play) -> None:
