@@ -15,12 +15,17 @@ from ledger.sql import Row
 
 known: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 """Names of the statements that each of psycopg2's connections has prepared."""
+_names: set[str] = set()
 
 
 class Prepared:
-    """A statement with parameters $1, $2... of the given types, prepared by each connection that uses it."""
+    """A statement with parameters $1, $2... of the given types, prepared by each connection that uses it. Raises
+    ValueError if another one has the name: a connection that knew that one would run it in place of this."""
 
     def __init__(self, name: str, types: Sequence[str], statement: str) -> None:
+        if name in _names:
+            raise ValueError(f"there is a prepared statement {name} already")
+        _names.add(name)
         self.name = name
         self._prepare = f"PREPARE {name} {_list(types)} AS {statement}"
         self._execute = f"EXECUTE {name} {_list(['%s'] * len(types))}"

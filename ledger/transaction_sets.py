@@ -55,7 +55,7 @@ def sets_of_states(states: Sequence[ActiveState]) -> dict[int, list[Entry]]:
 
 
 _OPENINGS = PreparedRead(
-    "openings",
+    "set_openings",
     ["bigint[]", "bigint[]"],
     f"SELECT a.wallet_id, a.eon_number, a.opening FROM {given('wallet', 'eon')}, LATERAL ("  # noqa: S608  (constants)
     " SELECT * FROM ledger_account WHERE wallet_id = k.wallet AND eon_number = k.eon OFFSET 0) a",

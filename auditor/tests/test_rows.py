@@ -10,6 +10,7 @@ from django.db.models import Model, Q
 from auditor import render, selectors
 from ledger.deliveries import Trees
 from ledger.models import Transfer, Wallet, Withdrawal
+from ledger.prepared import PreparedRead
 from ledger.sql import fetch
 from ledger.transfer_rows import ORDER_STATES, add_order_states, transfers_of
 from operator_api.simulation.play import Play
@@ -100,6 +101,11 @@ def test_plans_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(10):
         selectors.wallet_states([(row.token.address, row.address) for row in wallets], 1)
     plans: dict[str, int] = dict(fetch("SELECT name, generic_plans FROM pg_prepared_statements"))
-    expected = {"wallet_states", "transfers", "active_states", "received", "proofs", "openings"}
+    expected = {"wallet_states", "transfers", "active_states", "received", "proofs", "set_openings"}
     expected |= {"deposits", "withdrawal_requests", "withdrawals"}
     assert min(plans[name] for name in expected) > 0, plans
+
+
+def test_no_two_statements_have_a_name() -> None:
+    with pytest.raises(ValueError, match="proofs"):
+        PreparedRead("proofs", [], "SELECT 1")
