@@ -45,10 +45,29 @@ logger = logging.getLogger(__name__)
 CREATED = 201
 REMEMBERED = 1_000
 """Kinds of requests whose answers' headers are known; when there are more, all are learned again."""
-IRRELEVANT = frozenset(
-    {b"content-length", b"x-request-id", b"user-agent", b"referer", b"x-forwarded-for", b"x-real-ip"}
+RELEVANT = frozenset(
+    {
+        b"accept",
+        b"accept-charset",
+        b"accept-encoding",
+        b"accept-language",
+        b"authorization",
+        b"content-encoding",
+        b"content-type",
+        b"cookie",
+        b"host",
+        b"origin",
+        b"transfer-encoding",
+        b"x-csrftoken",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-proto",
+        b"x-http-method-override",
+        b"x-requested-with",
+    }
 )
-"""Headers that do not change those of an answer."""
+"""Headers of a request that those of its answer may depend on: what Django, its middleware and the REST framework
+read. Others, such as those by which proxies trace requests, may differ each time."""
 OWN = frozenset({b"content-length", b"x-request-id"})
 """Headers of an answer that are its own."""
 
@@ -166,7 +185,7 @@ def kind_of(path: str, scheme: str, headers: Headers) -> tuple[Kind, str]:
     given = ""
     for line in headers:
         name = line[0]
-        if name not in IRRELEVANT:
+        if name in RELEVANT:
             kind.append(line)
         elif name == b"x-request-id":
             given = line[1].decode("latin-1")

@@ -93,7 +93,7 @@ def test_a_request_has_its_id_and_is_counted(server: Server, play: Play) -> None
 
 def test_other_headers_are_learned_anew(server: Server, play: Play) -> None:
     one = payer(server, play)
-    one.pay("User-Agent: any", "X-Forwarded-For: 192.0.2.1")
+    one.pay("User-Agent: any", "X-Forwarded-For: 192.0.2.1", "CF-Ray: 8f1", "Traceparent: 00-ab-cd-01")
     status, _, _ = server.post("/transfer/", one.body(), "X-Forwarded-Host: elsewhere")
     assert (status, server.general.asked) == (201, 2)
 
@@ -158,7 +158,10 @@ def test_a_database_that_does_not_answer_is_no_mistake_of_the_hub(
     with monkeypatch.context() as patch:
         patch.setitem(connection.settings_dict, "PORT", "1")
         patch.setattr("ledger.group_commit.execute", lambda commands: connection.copy().ensure_connection())
-        answers = [server.direct("/transfer/", one.body()), server.post("/transfer/", one.body(), "X-Odd: 1")]
+        answers = [
+            server.direct("/transfer/", one.body()),
+            server.post("/transfer/", one.body(), "X-Forwarded-Host: elsewhere"),
+        ]
     assert [(status, body) for status, _, body in answers] == [(503, {"detail": NO_DATABASE_DETAIL})] * 2
     assert server.direct("/transfer/", transfer_body(one.command))[0] == 201
 
