@@ -27,35 +27,35 @@ GIB = 2**30
 class Figures:
     """What things cost. Milliseconds are of one processor core."""
 
-    transfer_server_ms: float = 0.66
-    """Server, a transfer through HTTP at 64 to 128 connections."""
-    order_server_ms: float = 0.91
-    """Server, an order of one eon through HTTP at 32 to 64 connections."""
-    read_server_ms: float = 1.13
+    transfer_server_ms: float = 0.41
+    """Server, a transfer through HTTP at 64 connections."""
+    order_server_ms: float = 0.81
+    """Server, an order of one eon through HTTP at 64 connections."""
+    read_server_ms: float = 0.35
     """Server, a wallet's state with its proof."""
-    read_postgres_ms: float = 0.36
+    read_postgres_ms: float = 0.34
     """PostgreSQL, the same."""
     frame_server_ms: float = 0.043
     """Server, an event told to one websocket."""
     connection_kib: float = 35.0
     """Server, memory of a websocket."""
-    match_ms: float = 0.3
+    match_ms: float = 0.19
     """Accounting worker, an order arriving and matched."""
-    transfer_postgres_ms: float = 0.25
+    transfer_postgres_ms: float = 0.12
     """PostgreSQL, a transfer in batches of 32."""
-    transfer_log_bytes: float = 1900.0
+    transfer_log_bytes: float = 1722.0
     """Write-ahead log of a transfer."""
-    transfer_stored_bytes: float = 925.0
+    transfer_stored_bytes: float = 928.0
     """Tables and indexes, a transfer."""
-    order_postgres_ms: float = 0.75
-    """PostgreSQL, an order. Not measured: three times a transfer, since it is written again when it is matched."""
-    transfer_batch_ms: float = 0.54
+    order_postgres_ms: float = 0.58
+    """PostgreSQL, an order of one eon through HTTP at 64 connections, accepted and matched."""
+    transfer_batch_ms: float = 0.31
     """Elapsed, a transfer's part of a batch of 32, from its first statement until it is on disk."""
     event_relay_ms: float = 0.17
     """Relay, an event from the outbox to the log and the servers."""
     registration_postgres_ms: float = 0.12
     """PostgreSQL, a registration."""
-    checkpoint_us: float = 33.8
+    checkpoint_us: float = 22.1
     """Checkpoint, elapsed, a wallet."""
     checkpoint_stored_bytes: float = 226.0
     """Tables and indexes of a checkpoint, a wallet."""
