@@ -75,7 +75,6 @@ class Exchange:
         "_began",
         "_endpoint",
         "_given",
-        "_headers",
         "_late",
         "_lines",
         "_protocol",
@@ -92,7 +91,6 @@ class Exchange:
     def __init__(self, protocol: DirectProtocol, endpoint: Endpoint, keep_alive: bool) -> None:
         self._protocol = protocol
         self._scope: Any = protocol.scope
-        self._headers = protocol.headers
         self._endpoint = endpoint
         self._taken: Taken | None = None
         self._late: asyncio.TimerHandle | None = None

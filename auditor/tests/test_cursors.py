@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -136,7 +137,8 @@ def test_a_cursor_that_is_none_is_refused(ledger: list[Trader]) -> None:
         ({}, "ledger_transfer_pkey"),
         ({"ordering": "time"}, "transfer_time"),
         ({"ordering": "-time"}, "transfer_time"),
-        ({"eon_number": "1"}, "transfer_eon"),
+        # either gives the order; while there are few rows they seem equally dear
+        ({"eon_number": "1"}, "transfer_eon|ledger_transfer_pkey"),
     ],
 )
 def test_a_list_needs_no_sorting(play: Play, query: dict[str, str], index: str) -> None:
@@ -148,7 +150,7 @@ def test_a_list_needs_no_sorting(play: Play, query: dict[str, str], index: str) 
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN {statement}", parameters)
         plan = "\n".join(line for (line,) in cursor.fetchall())
-    assert index in plan
+    assert re.search(f"Index Scan (Backward )?using ({index}) on ledger_transfer ", plan), plan
     assert "Sort" not in plan
 
 
