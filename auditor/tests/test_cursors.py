@@ -131,18 +131,35 @@ def test_a_cursor_that_is_none_is_refused(ledger: list[Trader]) -> None:
     assert get(PATH, 400, cursor=good, ordering="amount")["cursor"][0]["code"] == "invalid"
 
 
+def fill(play: Play) -> None:
+    """Transfers of fifty eons, and PostgreSQL's count of them: of an empty table all its indexes are as dear."""
+    alice, bob = play.register(2)
+    execute(
+        "WITH state AS (INSERT INTO ledger_activestate (wallet_id, eon_number, updated_spendings, updated_gains,"
+        " tx_set_hash, tx_set_index, tx_set_proof, wallet_signature, operator_signature, time)"
+        " SELECT %s, n / 40 + 1, n, 0, '', 0, '', '', '', now() FROM generate_series(0, 1999) n"
+        " RETURNING id, wallet_id, eon_number, updated_spendings)"
+        " INSERT INTO ledger_transfer (tx_id, wallet_id, recipient_id, eon_number, amount, nonce, position,"
+        " sender_active_state_id, time, passive, swap, processed, complete, cancelled, voided, appended,"
+        " sell_order) SELECT gen_random_uuid(), wallet_id, %s, eon_number, 1, updated_spendings, 0, id, now(),"
+        " true, false, true, true, false, false, true, true FROM state",
+        [alice.wallet_id, bob.wallet_id],
+    )
+    execute("ANALYZE ledger_transfer")
+
+
 @pytest.mark.parametrize(
     ("query", "index"),
     [
         ({}, "ledger_transfer_pkey"),
         ({"ordering": "time"}, "transfer_time"),
         ({"ordering": "-time"}, "transfer_time"),
-        # either gives the order; while there are few rows they seem equally dear
-        ({"eon_number": "1"}, "transfer_eon|ledger_transfer_pkey"),
+        ({"eon_number": "1"}, "transfer_eon"),
     ],
 )
 def test_a_list_needs_no_sorting(play: Play, query: dict[str, str], index: str) -> None:
     """Rows come in order from an index, so a page of a long list reads a page of it."""
+    fill(play)
     execute("SET LOCAL enable_sort = off")
     execute("SET LOCAL enable_seqscan = off")
     execute("SET LOCAL enable_bitmapscan = off")
@@ -150,7 +167,7 @@ def test_a_list_needs_no_sorting(play: Play, query: dict[str, str], index: str) 
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN {statement}", parameters)
         plan = "\n".join(line for (line,) in cursor.fetchall())
-    assert re.search(f"Index Scan (Backward )?using ({index}) on ledger_transfer ", plan), plan
+    assert re.search(f"Index Scan (Backward )?using {index} on ledger_transfer ", plan), plan
     assert "Sort" not in plan
 
 
