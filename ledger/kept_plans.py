@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import connection
 
-from ledger.prepared import Prepared, known
+from ledger.prepared import Prepared
 from ledger.sql import Row
 
 _PLANNING = {
@@ -66,14 +66,6 @@ class Kept(Prepared):
     def __call__(self, *parameters: Any) -> Call:
         """The statement with values."""
         return self, parameters
-
-    def prepare(self, cursor: Any) -> str:
-        """What executes the statement, which the cursor's connection knows then."""
-        prepared = known.setdefault(connection.connection, set())
-        if self.name not in prepared:
-            cursor.execute(self._prepare)
-            prepared.add(self.name)
-        return self._execute
 
     def execute(self, cursor: Any, parameters: Sequence[Any]) -> None:
         """Run it with a plan of its own."""

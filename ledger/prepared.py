@@ -1,5 +1,5 @@
-"""Statements that PostgreSQL plans once a connection, for reads so frequent that planning would cost more than
-running them."""
+"""Statements that each connection of PostgreSQL prepares once: those so frequent that planning them would cost more
+than running them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.db.utils import InterfaceError
 from ledger import replica
 from ledger.sql import Row
 
-known: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 """Names of the statements that each of psycopg2's connections has prepared."""
 _names: set[str] = set()
 
@@ -38,12 +38,17 @@ class Prepared:
 
     def _run(self, connection: Any, statement: str, parameters: Sequence[Any]) -> list[Row]:
         with connection.cursor() as cursor:
-            prepared = known.setdefault(connection.connection, set())
-            if self.name not in prepared:
-                cursor.execute(self._prepare)
-                prepared.add(self.name)
+            self.prepare(cursor)
             cursor.execute(statement, parameters)
             return list(cursor.fetchall())
+
+    def prepare(self, cursor: Any) -> str:
+        """What executes the statement, which the cursor's connection knows then."""
+        prepared = _known.setdefault(cursor.connection, set())
+        if self.name not in prepared:
+            cursor.execute(self._prepare)
+            prepared.add(self.name)
+        return self._execute
 
 
 def _list(parts: Sequence[str]) -> str:

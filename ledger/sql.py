@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
 from io import BytesIO
 from types import NoneType
 from typing import Any
@@ -53,20 +52,19 @@ def copy(table: str, columns: str, rows: Iterable[Row]) -> None:
 def _column(values: Sequence[Any]) -> Sequence[str]:
     """The texts of a column's values: most columns hold values of one type, or the same value in all rows."""
     kinds = set(map(type, values))
-    if kinds == {int}:
-        return list(map(str, values))
-    if kinds == {bytes}:
-        return ["\\\\x" + value.hex() for value in values]
-    if len(kinds) == 1 and values.count(values[0]) == len(values):
-        return len(values) * [_copied(values[0])]
-    return list(map(_copied, values))
+    if len(kinds) > 1:
+        return [_form(type(value))(value) for value in values]
+    form = _form(kinds.pop())
+    if values.count(values[0]) == len(values):
+        return len(values) * [form(values[0])]
+    return list(map(form, values))
 
 
-def _copied(value: Any) -> str:
-    form = _FORMS.get(type(value))
+def _form(kind: type) -> Callable[[Any], str]:
+    form = _FORMS.get(kind)
     if form is None:
-        raise TypeError(f"no column takes {type(value).__name__}")
-    return form(value)
+        raise TypeError(f"no column takes {kind.__name__}")
+    return form
 
 
 _ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -77,21 +75,8 @@ _FORMS: dict[type, Callable[[Any], str]] = {
     bool: lambda value: "t" if value else "f",
     str: lambda value: value.translate(_ESCAPED),
     UUID: str,
-    datetime: lru_cache(maxsize=8)(str),  # all rows of a batch are of one moment
+    datetime: str,
 }
-
-
-def write_arrays(statement: str, types: str, rows: Sequence[Row]) -> list[Row]:
-    """Run `statement`, whose `unnest(ROWS)` takes the rows as an array a column: it stays as short as for one row.
-    `types` are those of the columns; the values are integers, bytes or None. Returns what it returns."""
-    if not rows:
-        return []
-    arrays = ", ".join(f"%s::{kind}[]" for kind in types.split())
-    with connection.cursor() as cursor:
-        cursor.execute(
-            statement.replace("ROWS", arrays), [array(column) for column in zip(*rows, strict=True)]
-        )
-        return list(cursor.fetchall()) if cursor.description else []
 
 
 def array(values: Iterable[int | bytes | str | None]) -> str:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from ledger.sql import copy, execute, fetch, write_arrays
+from ledger.sql import array, copy, execute, fetch
 
 pytestmark = pytest.mark.django_db
 LARGEST = 2**256 - 1
@@ -40,9 +40,10 @@ def test_copied_rows_are_those_that_were_given() -> None:
 
 def test_arrays_hold_what_was_given() -> None:
     rows = [(1, LARGEST, b""), (2, None, bytes(range(256))), (3, -1, None)]
-    found = write_arrays("SELECT * FROM unnest(ROWS)", "bigint numeric bytea", rows)
+    columns = [array(column) for column in zip(*rows, strict=True)]
+    found = fetch("SELECT * FROM unnest(%s::bigint[], %s::numeric[], %s::bytea[])", columns)
     assert [(key, n, b if b is None else bytes(b)) for key, n, b in found] == rows
-    assert write_arrays("SELECT * FROM unnest(ROWS)", "bigint", []) == []
+    assert fetch("SELECT * FROM unnest(%s::bigint[])", [array([])]) == []
 
 
 def test_a_value_that_no_column_takes_is_not_written_as_its_name() -> None:
