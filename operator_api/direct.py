@@ -32,6 +32,7 @@ from ledger.store import HubNotReadyError, Outcome, StoredTransfer
 from operator_api import limits
 from operator_api.bridge import Answer, Headers, Receive, Scope, Send, json_answer
 from operator_api.error_codes import NO_DATABASE, NO_DATABASE_DETAIL
+from operator_api.learned import OWN, Learned, kind_of
 from operator_api.limits import Buckets
 from operator_api.middleware_observing import observer
 from operator_api.pipeline import Pipeline, Result
@@ -43,36 +44,6 @@ from transactor import direct as transfers
 logger = logging.getLogger(__name__)
 
 CREATED = 201
-REMEMBERED = 1_000
-"""Kinds of requests whose answers' headers are known; when there are more, all are learned again."""
-RELEVANT = frozenset(
-    {
-        b"accept",
-        b"accept-charset",
-        b"accept-encoding",
-        b"accept-language",
-        b"authorization",
-        b"content-encoding",
-        b"content-type",
-        b"cookie",
-        b"host",
-        b"origin",
-        b"transfer-encoding",
-        b"x-csrftoken",
-        b"x-forwarded-host",
-        b"x-forwarded-port",
-        b"x-forwarded-proto",
-        b"x-http-method-override",
-        b"x-requested-with",
-    }
-)
-"""Headers of a request that those of its answer may depend on: what Django, its middleware and the REST framework
-read. Others, such as those by which proxies trace requests, may differ each time."""
-OWN = frozenset({b"content-length", b"x-request-id"})
-"""Headers of an answer that are its own."""
-
-Kind = tuple[Any, ...]
-"""What the headers of an answer depend on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +98,7 @@ class Direct:
     def __init__(self, general: Any, ledger: Pipeline, registration: Pipeline) -> None:
         self._general = general
         self._proxies = cast(Any, ProxyHeadersMiddleware(_nowhere, settings.HUB_TRUSTED_PROXIES))
-        self._learned: dict[Kind, bytes] = {}
+        self.learned = Learned(CREATED, OWN, written)
         self._server: tuple[Headers, bytes] = [], b""
         self.note = observer()
         self.limits: Buckets | None = None
@@ -140,22 +111,8 @@ class Direct:
         path = scope["path"]
         if path.encode() in self.endpoints and scope["method"] == "POST" and not scope["query_string"]:
             kind, _ = kind_of(path, scope["scheme"], scope["headers"])
-            send = self._learning(kind, send)
+            send = self.learned.learning(kind, send)
         await self._general(scope, receive, send)
-
-    def _learning(self, kind: Kind, send: Send) -> Send:
-        async def learn(message: dict[str, Any]) -> None:
-            if message["type"] == "http.response.start" and message["status"] == CREATED:
-                if len(self._learned) >= REMEMBERED:
-                    self._learned.clear()
-                self._learned[kind] = written(line for line in message["headers"] if line[0] not in OWN)
-            await send(message)
-
-        return learn
-
-    def learned(self, kind: Kind) -> bytes | None:
-        """The headers of the answer to a request of this kind, but for its own; None if they are not known yet."""
-        return self._learned.get(kind)
 
     def server_lines(self, headers: Headers) -> bytes:
         """The server's own headers, which are another list each second."""
@@ -177,19 +134,6 @@ class Direct:
 
 async def _nowhere(*_: Any) -> None:
     """The application behind the proxies' headers, when they alone are wanted."""
-
-
-def kind_of(path: str, scheme: str, headers: Headers) -> tuple[Kind, str]:
-    """What the headers of an answer depend on, and the request's X-Request-ID or an empty text."""
-    kind: list[Any] = [path, scheme]
-    given = ""
-    for line in headers:
-        name = line[0]
-        if name in RELEVANT:
-            kind.append(line)
-        elif name == b"x-request-id":
-            given = line[1].decode("latin-1")
-    return tuple(kind), given
 
 
 def written(lines: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -15,7 +15,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from operator_api import limits
 from operator_api.bridge import Answer
-from operator_api.direct import Direct, Endpoint, kind_of
+from operator_api.direct import Direct, Endpoint
+from operator_api.learned import kind_of
 from operator_api.limits import Taken
 from operator_api.middleware_limits import TAKEN, network
 from operator_api.middleware_observing import name_request
@@ -36,7 +37,7 @@ class DirectProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         cycle: Any = self.cycle
-        if type(cycle) is Exchange and cycle.more_body:
+        if type(cycle) is DirectCycle and cycle.more_body:
             cycle.wait()
 
     def on_headers_complete(self) -> None:
@@ -44,7 +45,7 @@ class DirectProtocol(HttpToolsProtocol):
         if endpoint is None or not self._regular():
             super().on_headers_complete()
             return
-        self.cycle = cast(RequestResponseCycle, Exchange(self, endpoint, self.parser.should_keep_alive()))
+        self.cycle = cast(RequestResponseCycle, DirectCycle(self, endpoint, self.parser.should_keep_alive()))
 
     def _regular(self) -> bool:
         """Whether the request has a usual form, nothing is before it on this connection, and the client reads."""
@@ -61,13 +62,13 @@ class DirectProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         cycle: Any = self.cycle
-        if type(cycle) is Exchange:
+        if type(cycle) is DirectCycle:
             cycle.begin()
         else:
             super().on_message_complete()
 
 
-class Exchange:
+class DirectCycle:
     """A request that is answered directly, or left to the general way. It has what uvicorn's protocol asks of the
     request under way."""
 
@@ -121,7 +122,7 @@ class Exchange:
         direct = self._protocol.direct
         scope = direct.origin(self._scope)
         kind, self._given = kind_of(self._endpoint.path, scope["scheme"], scope["headers"])
-        lines = direct.learned(kind)
+        lines = direct.learned.get(kind)
         if lines is None or len(self.body) > LARGEST_BODY:
             self.leave()
             return

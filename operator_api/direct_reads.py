@@ -3,7 +3,7 @@
 A request is answered here if it is regular and what it asks for is found. All others go on to the general way,
 which alone says what is wrong with a request. What all requests pass on the way to Django applies here, too: the
 limits by address of the client stand before both ways, and ids, counts and the log are those of
-`middleware_observing`. The headers of an answer are learned, as those of direct writes are (`direct.py`).
+`middleware_observing`. The headers of an answer are learned, as those of direct writes are (`learned.py`).
 
 The event loop hands requests to a few threads, each of which takes what waits, reads it together and keeps its
 database connection: one statement for eight wallets takes PostgreSQL half as long as eight, and Python a quarter.
@@ -29,8 +29,8 @@ from django.db import connections
 
 from auditor.urls import urlpatterns
 from operator_api.bridge import Answer, Headers, Receive, Scope, Send, json_answer, send_answer
-from operator_api.direct import OWN, REMEMBERED, Kind, kind_of
 from operator_api.error_codes import NO_DATABASE, NO_DATABASE_DETAIL
+from operator_api.learned import OWN, Learned, kind_of
 from operator_api.middleware_observing import name_request, observer
 from operator_api.pipeline import Database, answering, batches, tell
 from operator_api.plain_reads import FindAll, together
@@ -77,7 +77,7 @@ class DirectReads:
         self._general = general
         self._readers = readers
         self._note = observer()
-        self._learned: dict[Kind, Headers] = {}
+        self._learned = Learned(OK, OF_ANSWER, list)
         self._endpoints = endpoints()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,7 +92,7 @@ class DirectReads:
         kind, given = kind_of(endpoint.route, scope["scheme"], scope["headers"])
         lines = self._learned.get(kind)
         if lines is None:
-            await self._general(scope, receive, self._learning(kind, send))
+            await self._general(scope, receive, self._learned.learning(kind, send))
             return
         answer = None if has_body(scope) else await self._answer(endpoint, names, lines)
         if answer is None:
@@ -121,16 +121,6 @@ class DirectReads:
             return None
         content, own = read
         return Answer(OK, [*lines, *own], content)
-
-    def _learning(self, kind: Kind, send: Send) -> Send:
-        async def learn(message: dict[str, Any]) -> None:
-            if message["type"] == "http.response.start" and message["status"] == OK:
-                if len(self._learned) >= REMEMBERED:
-                    self._learned.clear()
-                self._learned[kind] = [line for line in message["headers"] if line[0] not in OF_ANSWER]
-            await send(message)
-
-        return learn
 
 
 def has_body(scope: Scope) -> bool:
