@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from threading import Barrier, Thread
 from typing import Any
@@ -49,3 +50,21 @@ def race(actions: Sequence[Callable[[], Any]]) -> list[Any]:
     start = Barrier(len(actions))
     running = [Running(action, start) for action in actions]
     return [call.outcome() for call in running]
+
+
+def waiting_for_a_lock() -> bool:
+    """Whether some session waits for another's lock."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        row = cursor.fetchone()
+    return bool(row and row[0])
+
+
+def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait for the condition."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.005)

@@ -21,8 +21,7 @@ from ledger.orders import StoredOrder
 from ledger.sql import fetch
 from ledger.tests import http
 from ledger.tests.checks import check_checkpoint, check_ledger
-from ledger.tests.racing import Running, race
-from ledger.tests.test_races import until, waiting_for_a_lock
+from ledger.tests.racing import Running, race, until, waiting_for_a_lock
 from ledger.verification import verify_orders
 from operator_api.simulation.play import Play
 from operator_api.simulation.traders import Trader, order_body

@@ -10,8 +10,7 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from ledger.sql import execute
-from ledger.tests.racing import Running
-from ledger.tests.test_races import until, waiting_for_a_lock
+from ledger.tests.racing import Running, until, waiting_for_a_lock
 from operator_api.simulation.play import Play
 from tos.models import TOSConfig, TOSSignature
 
