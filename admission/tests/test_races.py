@@ -12,6 +12,7 @@ from django.db import transaction
 
 from admission import services as admission
 from admission.services import Admission, AdmissionError
+from admission.tests.applications import application
 from ledger import store
 from ledger.models import Deposit, Token, Wallet
 from ledger.tests.checks import balance, check_checkpoint, check_ledger
@@ -19,7 +20,6 @@ from ledger.tests.racing import Running, race, until, waiting_for_a_lock
 from operator_api.error_codes import ErrorCode
 from operator_api.simulation.play import Play
 from operator_api.simulation.wallets import SimulatedWallet
-from tos import services as tos
 from tos.models import TOSConfig
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -37,17 +37,6 @@ def _admit(admissions: Sequence[Admission], eon: int, config: TOSConfig) -> Sequ
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
-
-
-def application(play: Play, player: SimulatedWallet, token: Token, eon: int) -> Admission:
-    body = player.registration(eon, tos.digest(play.config))
-    return Admission(
-        token.pk,
-        token.address,
-        player.address,
-        bytes.fromhex(body["authorization"]["value"]),
-        bytes.fromhex(body["tos_signature"]["value"]),
-    )
 
 
 OVER = ErrorCode.INVALID_ADMISSION_SIGNATURE

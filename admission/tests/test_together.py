@@ -16,6 +16,7 @@ from admission.services import (
     admit,
     admit_all,
 )
+from admission.tests.applications import application
 from ledger.models import Account, Blacklist, ChainStatus, Deposit, Event, Outbox, Token, Wallet
 from ledger.tests.checks import row_counts
 from ledger.tests.racing import race
@@ -23,7 +24,6 @@ from nocust.messages import admission_hash
 from nocust.signatures import is_valid
 from operator_api.simulation.play import Play
 from operator_api.simulation.wallets import SimulatedWallet
-from tos import services as tos
 from tos.models import TOSConfig, TOSSignature
 
 EON = 1
@@ -31,16 +31,8 @@ EON = 1
 
 def admission(play: Play, player: SimulatedWallet, token: Token | None = None) -> Admission:
     token = token or play.tokens[0]
-    body = SimulatedWallet(player.signer, play.contract, token.address).registration(
-        EON, tos.digest(play.config)
-    )
-    return Admission(
-        token.pk,
-        token.address,
-        player.address,
-        bytes.fromhex(body["authorization"]["value"]),
-        bytes.fromhex(body["tos_signature"]["value"]),
-    )
+    player = SimulatedWallet(player.signer, play.contract, token.address)
+    return application(play, player, token, EON)
 
 
 def fresh(play: Play, count: int) -> list[Admission]:
