@@ -53,7 +53,7 @@ class Figures:
     """Elapsed, a transfer's part of a batch of 32, from its first statement until it is on disk."""
     event_relay_ms: float = 0.17
     """Relay, an event from the outbox to the log and the servers."""
-    registration_postgres_ms: float = 0.12
+    registration_postgres_ms: float = 0.06
     """PostgreSQL, a registration."""
     checkpoint_us: float = 22.1
     """Checkpoint, elapsed, a wallet."""
