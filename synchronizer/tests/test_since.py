@@ -14,36 +14,10 @@ from operator_api.simulation.play import Play
 from synchronizer import log, relay, replay, status
 from synchronizer.database import in_database
 from synchronizer.models import Told
-from synchronizer.switchboard import switchboard
-from synchronizer.tests.conftest import WAIT, Client, Connect, Redis, drop_outbox, stream, tell
+from synchronizer.tests.conftest import Client, Connect, Redis, drop_outbox, stream, tell
 from synchronizer.tests.test_relay import add, players
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-async def settle() -> None:
-    """Wait until this process has passed on what was told; states after a checkpoint take a while."""
-    told_until = await in_database(positions.told_until)
-    board = switchboard()
-    async with asyncio.timeout(WAIT):
-        while (board.position or 0) < told_until or board._held:
-            await asyncio.sleep(0.02)
-
-
-async def frames(client: Client) -> list[Any]:
-    """All notifications that come: those of a replay before the answer to a ping, others until it is silent."""
-    await settle()
-    await client.send({"op": "ping", "args": {}})
-    found = []
-    answered = False
-    while not answered or not await client.is_silent():
-        frame = await client.read()
-        if frame["type"] == "response":
-            answered = True
-        else:
-            assert frame["type"] == "notification"
-            found.append(frame)
-    return found
 
 
 def told(frame: Any) -> tuple[str, str | None]:
@@ -75,7 +49,7 @@ async def history(play: Play, connect: Connect) -> tuple[Any, Any, list[Any]]:
     await in_database(play.next_eon)
     await in_database(play.pay, alice, bob, 5)
     await tell()
-    return alice, bob, await frames(client)
+    return alice, bob, await client.notifications()
 
 
 async def test_every_position_leads_to_what_came_after_it(
@@ -91,7 +65,7 @@ async def test_every_position_leads_to_what_came_after_it(
         for since in (after, {name: after}):
             answer = await client.ask("subscribe", streams=[name], since=since)
             assert answer["position"] == newest(heard)
-            assert await frames(client) == heard[start:]
+            assert await client.notifications() == heard[start:]
             await client.ask("unsubscribe", streams=[name])
         await client.close()
 
@@ -104,7 +78,7 @@ async def test_the_replay_joins_what_comes_now(play: Play, connect: Connect) -> 
         await in_database(play.pay, alice, bob, amount)
         await tell()
     assert (await client.read())["type"] == "response"
-    found = await frames(client)
+    found = await client.notifications()
     assert [told(frame)[1] for frame in found] == ["4", None, *(str(amount) for amount in range(5, 26))]
     assert is_chain(found, heard[3]["position"])
 
@@ -115,7 +89,7 @@ async def test_each_stream_goes_on_from_its_own_position(play: Play, connect: Co
     names = [stream(bob), stream(alice), "hub"]
     since = {names[0]: heard[4]["position"], names[2]: 0}
     await client.ask("subscribe", streams=names, since=since)
-    found = await frames(client)
+    found = await client.notifications()
     by_stream: dict[str, list[Any]] = {}
     for frame in found:
         by_stream.setdefault(frame["data"]["type"], []).append(frame)
@@ -136,7 +110,7 @@ async def test_a_checkpoint_is_one_row_for_all_wallets(play: Play, connect: Conn
     assert events == ["CHECKPOINT_CREATED", "CHECKPOINT_CREATED", "REGISTERED_WALLET"]
     client = await connect()
     await client.ask("subscribe", streams=[stream(player) for player in [*made, late]], since=0)
-    found = await frames(client)
+    found = await client.notifications()
     assert [told(frame)[0] for frame in found] == ["CHECKPOINT_CREATED"] * 20 + ["REGISTERED_WALLET"]
     assert {frame["position"] for frame in found[:20]} == {found[0]["position"]}
     assert {frame["previous"] for frame in found} == {None}
@@ -144,7 +118,7 @@ async def test_a_checkpoint_is_one_row_for_all_wallets(play: Play, connect: Conn
     await in_database(play.deposit, late, 1)
     await in_database(add, Event.CONFIRMED_DEPOSIT, 1)
     await tell()
-    for frame in await frames(client):  # the newcomer was not told the first checkpoint
+    for frame in await client.notifications():  # the newcomer was not told the first checkpoint
         own = frame["data"]["type"].lower() == stream(late).lower()
         previous = found[-1]["position"] if own else found[0]["position"]
         if told(frame)[0] == "CHECKPOINT_CREATED":
@@ -175,13 +149,13 @@ async def test_a_position_that_is_not_kept_is_refused_by_name(
     assert [row["amount"] for row in snapshot["data"]["data"]["transactions"]] == ["5"]
     await in_database(play.pay, alice, bob, 6)
     await tell()
-    assert [told(frame) for frame in await frames(client)] == [("TRANSFER_CONFIRMATION", "6")] * 2
+    assert [told(frame) for frame in await client.notifications()] == [("TRANSFER_CONFIRMATION", "6")] * 2
     future = newest(heard) + 10**9
     await client.send({"op": "subscribe", "args": {"streams": names, "since": future}})
     assert [(await client.read()).get("code") for _ in range(3)] == ["POSITION_UNKNOWN"] * 2 + [None]
     assert await client.is_silent()
     await client.ask("subscribe", streams=names[:1], since=heard[2]["position"])
-    assert len(await frames(client)) == len(heard) - 3 + 1
+    assert len(await client.notifications()) == len(heard) - 3 + 1
 
 
 async def test_old_entries_are_forgotten(
@@ -202,7 +176,7 @@ async def test_old_entries_are_forgotten(
     assert await in_database(Told.objects.count) == 2 < kept
     client = await connect()
     assert (await client.ask("subscribe", streams=[stream(bob)], since=newest(heard)))["type"] == "response"
-    (frame,) = await frames(client)
+    (frame,) = await client.notifications()
     assert (told(frame)[1], frame["previous"]) == ("6", None)
 
 
@@ -214,7 +188,7 @@ async def test_positions_never_go_back(play: Play, connect: Connect) -> None:
     await client.subscribe(bob)
     await in_database(play.pay, alice, bob, 6)
     await tell()
-    (frame,) = await frames(client)
+    (frame,) = await client.notifications()
     assert ahead < frame["position"] <= ahead + 2
     assert frame["previous"] == heard[-1]["position"]
 
@@ -251,7 +225,7 @@ async def test_events_after_a_snapshots_position_are_told_later(
     snapshot = await client.ask("get", resource="wallet", params=params)
     await tell()
     await client.ask("subscribe", streams=[stream(bob)], since=snapshot["position"])
-    (frame,) = await frames(client)
+    (frame,) = await client.notifications()
     assert frame["data"]["data"]["data"]["id"] == stored.id  # type: ignore[union-attr]  # it was accepted
 
 
@@ -274,7 +248,7 @@ async def test_the_public_stream(play: Play, connect: Connect, monkeypatch: pyte
     assert await tell() == 5
     monkeypatch.setattr(status, "current", lambda: status.Flag(0))
     assert await tell() == 1
-    found = await frames(client)
+    found = await client.notifications()
     assert is_chain(found, None)
     root = {"eon_number": 2, "merkle_root": "0x" + commitment.merkle_root.hex()}
     assert [(frame["data"]["data"]["type"], frame["data"]["data"]["data"]) for frame in found] == [
@@ -363,4 +337,4 @@ async def test_a_crash_after_the_log_was_written_loses_nothing(
     assert await in_database(Outbox.objects.count) == 0
     await in_database(play.pay, alice, bob, 2)
     await tell()
-    assert [told(frame)[1] for frame in await frames(client)] == ["1", "2"]
+    assert [told(frame)[1] for frame in await client.notifications()] == ["1", "2"]
