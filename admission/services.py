@@ -183,7 +183,7 @@ def _decide(requests: Sequence[Request], found: _Found) -> list[Outcome]:
 class RegistrationCommitter(Committer[Request, Sequence[Admission]]):
     """Writes the registrations of concurrent callers together."""
 
-    largest, smallest = 64, 4  # of 20 wallets each, which take longer to verify than a small transaction
+    largest = 64  # of 20 wallets each
 
     def execute(self, commands: Sequence[Request]) -> list[Outcome]:
         return admit_all(commands)

@@ -5,7 +5,7 @@
 REQUESTS is a pickled list of chains, each a list of whole HTTP requests. The requests of a chain are sent one after
 the other, each when the one before was answered; the chains are spread over the connections. With a RATE, requests
 are due at even intervals, so many a second, whether or not the server keeps up, and latencies count from the moment
-a request was due.
+a request was due. It ends when the last chain was begun and what was due by then is answered.
 
 It shares the machine with what it measures, so it does as little as it can: requests are whole beforehand, and of
 an answer it reads the status and the length.
@@ -65,7 +65,14 @@ class Generator:
 
     async def _keep_rate(self, began: float) -> None:
         due = began
-        while self._unsent:
+        while self._unsent or self._due:
+            if (
+                self._unsent and not self._chains
+            ):  # what is left are ends of chains, which wait for each other
+                self._left -= self._unsent
+                self._unsent = 0
+                if not self._left:
+                    self.over.set_result(None)
             while due <= time.perf_counter() and self._unsent:
                 self._unsent -= 1
                 self._due.append(due)

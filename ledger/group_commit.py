@@ -43,8 +43,6 @@ class Committer(ABC, Generic[Asked, Answer]):
     """
 
     largest = LARGEST_BATCH
-    smallest = 1
-    """Commands that are worth a transaction while more are on their way."""
 
     def __init__(self) -> None:
         self._lock = Lock()

@@ -38,7 +38,7 @@ _direct = Direct(
         Bridge(wsgi_application, settings.HTTP_THREADS, settings.DATA_UPLOAD_MAX_MEMORY_SIZE), Readers()
     ),
     Pipeline(committer, meet),
-    Pipeline(registrar),
+    Pipeline(registrar, threads=2),
 )
 _limits = RateLimits(
     ProtocolTypeRouter(

@@ -1,7 +1,8 @@
-"""Commands of many requests at once, through two threads: one reads and verifies, the other writes.
+"""Commands of many requests at once: a thread reads, verifies and writes what waits as one batch.
 
-While one batch is written, mostly by PostgreSQL, the signatures of the next one are verified. The event loop hands
-a request over and is called once for a whole batch: a thread for each request would cost more than its work.
+The event loop hands a request over and is called once for a whole batch: a thread for each request would cost more
+than its work. Threads take turns at the interpreter, so a second one is only for batches that PostgreSQL is long
+about, to read the next one meanwhile.
 """
 
 from __future__ import annotations
@@ -67,11 +68,11 @@ class Pipeline:
     """For the commands of one committer. Its threads start with its first request and end with `close` or with the
     process."""
 
-    def __init__(self, committer: Committer[Any, Any], meet: Meet | None = None) -> None:
+    def __init__(self, committer: Committer[Any, Any], meet: Meet | None = None, threads: int = 1) -> None:
         self._committer = committer
         self._meet = meet
         self._arrived: SimpleQueue[Ticket | None] = SimpleQueue()
-        self._ready: SimpleQueue[Ticket | None] = SimpleQueue()
+        self._count = threads
         self._threads: list[Thread] = []
         self._lock = Lock()
 
@@ -85,52 +86,47 @@ class Pipeline:
 
     def close(self) -> None:
         """End the threads, for tests."""
-        self._arrived.put(None)
+        for _ in self._threads:
+            self._arrived.put(None)
         for thread in self._threads:
             thread.join()
 
     def _start(self) -> None:
         with self._lock:
             if not self._threads:
-                steps = (self._prepare, self._commit)
-                self._threads = [Thread(target=step, daemon=True, name="direct") for step in steps]
+                self._threads = [
+                    Thread(target=self._work, daemon=True, name="direct") for _ in range(self._count)
+                ]
                 for thread in self._threads:
                     thread.start()
 
-    def _prepare(self) -> None:
-        """The thread that reads and verifies."""
+    def _work(self) -> None:
+        """What each thread does."""
         database = Database()
         for tickets in batches(self._arrived, self._committer.largest):
+            regular: list[Ticket] = []
             with answering(tickets), database.used():
-                parse(tickets, self._meet)
-                self._read(tickets)
-                tell([ticket for ticket in tickets if ticket.command is None])
-        self._ready.put(None)
+                regular = self._read(tickets)
+            with answering(regular), database.used():
+                self._write(regular)
         connections.close_all()
 
-    def _read(self, tickets: Sequence[Ticket]) -> None:
-        """Hand the commands over to be written, not less at once than the committer wants."""
-        read: list[Ticket] = []
-        for number, ticket in enumerate(tickets, 1):
+    def _read(self, tickets: Sequence[Ticket]) -> list[Ticket]:
+        """Those that have a command now; the others are told that they are for the general way."""
+        parse(tickets, self._meet)
+        for ticket in tickets:
             ticket.command = command_of(ticket)
-            if ticket.command is not None:
-                read.append(ticket)
-            if len(read) >= self._committer.smallest or number == len(tickets):
-                for one in read:
-                    self._ready.put(one)
-                read.clear()
+        tell([ticket for ticket in tickets if ticket.command is None])
+        return [ticket for ticket in tickets if ticket.command is not None]
 
-    def _commit(self) -> None:
-        """The thread that writes."""
-        database = Database()
-        for tickets in batches(self._ready, self._committer.largest):
-            with answering(tickets), database.used():
-                commands = [ticket.command for ticket in tickets if ticket.command is not None]
-                results = self._committer.submit_all(commands)
-                for ticket, result in zip(tickets, results, strict=True):
-                    ticket.result = result
-                tell(tickets)
-        connections.close_all()
+    def _write(self, tickets: Sequence[Ticket]) -> None:
+        """Have the commands decided and written, and tell what became of each."""
+        if not tickets:
+            return
+        results = self._committer.submit_all([ticket.command for ticket in tickets])
+        for ticket, result in zip(tickets, results, strict=True):
+            ticket.result = result
+        tell(tickets)
 
 
 class Database:

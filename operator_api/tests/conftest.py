@@ -28,7 +28,7 @@ def server(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Serve
     settings.HUB_TRUSTED_PROXIES = getattr(request, "param", [])
     restoration.forget()
     general, committer = Counting(), GroupCommitter()
-    lines = Pipeline(committer, meet), Pipeline(RegistrationCommitter())
+    lines = Pipeline(committer, meet), Pipeline(RegistrationCommitter(), threads=2)
     direct = Direct(general, *lines)
     limits = RateLimits(direct)
     direct.limits = limits.writes

@@ -1,46 +1,108 @@
-"""How requests are handed from one thread to the other."""
+"""Batches of requests: what is told to whom, once, whatever the committer does."""
 
 from __future__ import annotations
 
-from asyncio import new_event_loop
-from collections.abc import Callable, Sequence
-from contextlib import closing
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from ledger.group_commit import Committer
-from operator_api.pipeline import Pipeline, Ticket
+from operator_api.pipeline import Pipeline
 from operator_api.plain_input import IrregularError
 
 
-class Nothing(Committer[int, int]):
-    """Writes nothing."""
+class Doubling(Committer[int, int]):
+    """Keeps the batches that it is given; 13 spoils its batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[list[int]] = []
 
     def execute(self, commands: Sequence[int]) -> Sequence[int]:
-        return commands
+        self.batches.append(list(commands))
+        if 13 in commands:
+            raise RuntimeError("13")
+        return [2 * command for command in commands]
 
 
-@pytest.mark.parametrize(
-    ("smallest", "before"), [(1, [0, 1, 1, 2, 3, 4, 5]), (3, [0, 0, 0, 0, 3, 3, 3]), (9, [0] * 7)]
-)
-def test_as_many_are_handed_over_together_as_the_committer_wants(smallest: int, before: list[int]) -> None:
-    """All of them at the end; the second of seven is irregular, and handed to nobody."""
-    committer = Nothing()
-    committer.smallest = smallest
-    line = Pipeline(committer)
-    seen: list[int] = []
+def read(data: Any) -> int:
+    """Even numbers are irregular; 3 takes a while."""
+    if data % 2 == 0:
+        raise IrregularError
+    if data == 3:
+        time.sleep(0.2)
+    return int(data)
 
-    def read(data: Any) -> int:
-        seen.append(line._ready.qsize())
-        if data == 1:
-            raise IrregularError
-        return int(data)
 
-    done: Callable[[Any], None] = seen.append
-    with closing(new_event_loop()) as loop:
-        tickets = [Ticket(read, b"", done, loop, data=number) for number in range(7)]
-        line._read(tickets)
-    assert seen == before
-    handed = [line._ready.get_nowait() for _ in range(line._ready.qsize())]
-    assert [ticket.command for ticket in handed if ticket is not None] == [0, 2, 3, 4, 5, 6]
+@contextmanager
+def line_of(committer: Committer[Any, Any], threads: int = 1) -> Iterator[Pipeline]:
+    line = Pipeline(committer, threads=threads)
+    yield line
+    line.close()
+
+
+async def results(line: Pipeline, numbers: Sequence[Any]) -> list[Any]:
+    """What each number is told, of requests that arrive together."""
+    told: list[list[Any]] = [[] for _ in numbers]
+    for number, heard in zip(numbers, told, strict=True):
+        done: Callable[[Any], None] = heard.append
+        line.submit(read, number if isinstance(number, bytes) else json.dumps(number).encode(), done)
+    async with asyncio.timeout(10):
+        while not all(told):
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    assert [len(heard) for heard in told] == [1] * len(told)
+    return [heard[0] for heard in told]
+
+
+async def test_each_request_is_told_once_what_became_of_it() -> None:
+    with line_of(Doubling()) as line:
+        assert await results(line, [1, 2, 5, b"{", 7]) == [2, None, 10, None, 14]
+
+
+async def test_what_fails_spoils_no_other() -> None:
+    with line_of(Doubling()) as line:
+        first, irregular, failed, last = await results(line, [1, 2, 13, 7])
+        assert (first, irregular, last) == (2, None, 14)
+        assert isinstance(failed, RuntimeError)
+
+
+async def test_a_committer_that_fails_is_told_to_those_with_a_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(commands: Sequence[int]) -> Sequence[int]:
+        raise RuntimeError("nothing works")
+
+    committer = Doubling()
+    monkeypatch.setattr(committer, "submit_all", fails)
+    with line_of(committer) as line:
+        failed, irregular = await results(line, [1, 2])
+        assert isinstance(failed, RuntimeError)
+        assert irregular is None
+        monkeypatch.undo()
+        assert await results(line, [1]) == [2]
+
+
+async def test_a_second_thread_reads_while_the_first_is_busy() -> None:
+    committer = Doubling()
+    with line_of(committer, threads=2) as line:
+        slow = asyncio.ensure_future(results(line, [3]))
+        await asyncio.sleep(0.05)
+        assert await results(line, [1]) == [2]
+        assert await slow == [6]
+    assert committer.batches == [[1], [3]]
+
+
+async def test_what_comes_while_a_batch_is_made_is_the_next_one() -> None:
+    committer = Doubling()
+    with line_of(committer) as line:
+        first = asyncio.ensure_future(results(line, [3]))
+        await asyncio.sleep(0.05)
+        assert await results(line, 20 * [5]) == 20 * [10]
+        assert await first == [6]
+    assert committer.batches == [[3], 20 * [5]]
