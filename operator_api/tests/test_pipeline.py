@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -30,12 +30,23 @@ class Doubling(Committer[int, int]):
         return [2 * command for command in commands]
 
 
+class Gate:
+    """Holds up who reads 3 until it is opened."""
+
+    def __init__(self) -> None:
+        self.reached, self.opened = threading.Event(), threading.Event()
+
+    def read(self, data: Any) -> int:
+        if data == 3:
+            self.reached.set()
+            assert self.opened.wait(10)
+        return read(data)
+
+
 def read(data: Any) -> int:
-    """Even numbers are irregular; 3 takes a while."""
+    """Even numbers are irregular."""
     if data % 2 == 0:
         raise IrregularError
-    if data == 3:
-        time.sleep(0.2)
     return int(data)
 
 
@@ -46,7 +57,7 @@ def line_of(committer: Committer[Any, Any], threads: int = 1) -> Iterator[Pipeli
     line.close()
 
 
-async def results(line: Pipeline, numbers: Sequence[Any]) -> list[Any]:
+async def results(line: Pipeline, numbers: Sequence[Any], read: Callable[[Any], int] = read) -> list[Any]:
     """What each number is told, of requests that arrive together."""
     told: list[list[Any]] = [[] for _ in numbers]
     for number, heard in zip(numbers, told, strict=True):
@@ -89,20 +100,24 @@ async def test_a_committer_that_fails_is_told_to_those_with_a_command(
 
 
 async def test_a_second_thread_reads_while_the_first_is_busy() -> None:
-    committer = Doubling()
+    committer, gate = Doubling(), Gate()
     with line_of(committer, threads=2) as line:
-        slow = asyncio.ensure_future(results(line, [3]))
-        await asyncio.sleep(0.05)
+        slow = asyncio.ensure_future(results(line, [3], gate.read))
+        assert await asyncio.to_thread(gate.reached.wait, 10)
         assert await results(line, [1]) == [2]
+        gate.opened.set()
         assert await slow == [6]
     assert committer.batches == [[1], [3]]
 
 
 async def test_what_comes_while_a_batch_is_made_is_the_next_one() -> None:
-    committer = Doubling()
+    committer, gate = Doubling(), Gate()
     with line_of(committer) as line:
-        first = asyncio.ensure_future(results(line, [3]))
-        await asyncio.sleep(0.05)
-        assert await results(line, 20 * [5]) == 20 * [10]
+        first = asyncio.ensure_future(results(line, [3], gate.read))
+        assert await asyncio.to_thread(gate.reached.wait, 10)
+        others = asyncio.ensure_future(results(line, 20 * [5]))
+        await asyncio.sleep(0)
+        gate.opened.set()
         assert await first == [6]
+        assert await others == 20 * [10]
     assert committer.batches == [[3], 20 * [5]]
