@@ -115,7 +115,8 @@ class Client:
     async def notifications(self) -> list[Any]:
         """All that are still to come of what was told until now.
 
-        What comes while a request is answered waits behind the answer, so all is sent before a second one.
+        What comes while a request is answered waits behind the answer, so all is sent before a second one. Nothing
+        may follow that.
         """
         await settle()
         for _ in range(2):
@@ -123,11 +124,12 @@ class Client:
         found, answers = [], 0
         while answers < 2:
             frame = await self.read()
-            if frame["type"] == "response":
-                answers += 1
-            else:
-                assert frame["type"] == "notification", frame
+            if frame["type"] == "notification":
                 found.append(frame)
+            else:
+                assert frame["type"] == "response", frame
+                answers += frame["data"]["type"] == "ping"
+        assert await self.is_silent()
         return found
 
     async def is_silent(self) -> bool:
