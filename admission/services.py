@@ -183,7 +183,7 @@ def _decide(requests: Sequence[Request], found: _Found) -> list[Outcome]:
 class RegistrationCommitter(Committer[Request, Sequence[Admission]]):
     """Writes the registrations of concurrent callers together."""
 
-    largest = 64  # of 20 wallets each
+    largest = 64  # requests, of up to 20 wallets each
 
     def execute(self, commands: Sequence[Request]) -> list[Outcome]:
         return admit_all(commands)

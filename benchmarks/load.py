@@ -66,13 +66,8 @@ class Generator:
     async def _keep_rate(self, began: float) -> None:
         due = began
         while self._unsent or self._due:
-            if (
-                self._unsent and not self._chains
-            ):  # what is left are ends of chains, which wait for each other
-                self._left -= self._unsent
-                self._unsent = 0
-                if not self._left:
-                    self.over.set_result(None)
+            if self._unsent and not self._chains:
+                self._drop_the_rest()
             while due <= time.perf_counter() and self._unsent:
                 self._unsent -= 1
                 self._due.append(due)
@@ -80,6 +75,13 @@ class Generator:
             while self._due and self._idle:
                 self.idle(self._idle.pop())
             await asyncio.sleep(max(due - time.perf_counter(), 0.001))
+
+    def _drop_the_rest(self) -> None:
+        """Make nothing else due: what is left are the ends of chains, which would wait for each other."""
+        self._left -= self._unsent
+        self._unsent = 0
+        if not self._left:
+            self.over.set_result(None)
 
     def idle(self, connection: Connection) -> None:
         """Send a request over a connection that waits for no answer, if one is due."""

@@ -42,15 +42,16 @@ LOCK = Kept(
     ["bigint[]"],
     "SELECT id FROM ledger_wallet WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
 )
-_AMOUNTS = COLUMNS.split(", ")[2:10]
+_AMOUNTS = _VALUES[:8]
 _READ = Kept(
     "read_accounts",
     ["bigint[]", "bigint[]"],
-    f"SELECT wallet_id, eon_number, concat_ws(' ', {', '.join(_AMOUNTS)}),"  # noqa: S608
+    f"SELECT wallet_id, eon_number, concat_ws(' ', {', '.join(_AMOUNTS)}),"  # noqa: S608  (constants)
     " set_size, set_peaks, tail, active_state_id FROM ledger_account"
     " WHERE eon_number = ANY($1) AND wallet_id = ANY($2)",
 )
-"""The amounts of an account are one text: to make a decimal number of each costs more than all else of a row."""
+"""The amounts of an account, none of which is null, as one text: to make a decimal number of each first cost 6 µs a
+transfer."""
 
 
 _OPENINGS = Kept(
