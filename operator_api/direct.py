@@ -34,7 +34,7 @@ from operator_api.bridge import Answer, Headers, Receive, Scope, Send, json_answ
 from operator_api.error_codes import NO_DATABASE, NO_DATABASE_DETAIL
 from operator_api.learned import OWN, Learned, kind_of
 from operator_api.limits import Buckets
-from operator_api.middleware_observing import observer
+from operator_api.middleware_observing import observer_in_loop
 from operator_api.pipeline import Pipeline, Result
 from operator_api.plain_input import require
 from restoration.middleware import held
@@ -100,7 +100,7 @@ class Direct:
         self._proxies = cast(Any, ProxyHeadersMiddleware(_nowhere, settings.HUB_TRUSTED_PROXIES))
         self.learned = Learned(CREATED, OWN, written)
         self._server: tuple[Headers, bytes] = [], b""
-        self.note = observer()
+        self.note = observer_in_loop()
         self.limits: Buckets | None = None
         """The limits of writes by address of the client."""
         self.endpoints = endpoints(ledger, registration)

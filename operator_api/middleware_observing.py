@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import time
+from collections import defaultdict
 from collections.abc import Callable
 
 from django.conf import settings
@@ -12,7 +14,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from operator_api.logs import WELL_FORMED, request_id
-from operator_api.metrics import enabled, metrics
+from operator_api.metrics import Metrics, enabled, metrics
 
 logger = logging.getLogger("operator_api.requests")
 
@@ -48,15 +50,51 @@ def name_request(given: str) -> str:
     return name
 
 
-def observer() -> Callable[[str, str, int, float], None]:
-    """What counts an answer and notes it: method, route, status, seconds."""
+Note = Callable[[str, str, int, float], None]
+"""What counts an answer and notes it: method, route, status, seconds."""
+
+
+def observer() -> Note:
+    """What counts and notes each answer at once."""
     counted = metrics() if enabled() else None
-    every = settings.LOG_REQUESTS
+    log = _log()
 
     def note(method: str, route: str, status: int, seconds: float) -> None:
         if counted is not None:
             counted.answered(method, route, status, seconds)
+        log(method, route, status, seconds)
+
+    return note
+
+
+def observer_in_loop() -> Note:
+    """What notes each answer at once, and counts those of a turn of the event loop together after it: to count one
+    alone takes system calls and writes to files."""
+    counted = metrics() if enabled() else None
+    log = _log()
+    uncounted: defaultdict[tuple[str, str, int], list[float]] = defaultdict(list)
+
+    def count(counted: Metrics) -> None:
+        answers = dict(uncounted)
+        uncounted.clear()
+        for answer, seconds in answers.items():
+            counted.answered(*answer, *seconds)
+
+    def note(method: str, route: str, status: int, seconds: float) -> None:
+        if counted is not None:
+            if not uncounted:
+                asyncio.get_running_loop().call_soon(count, counted)
+            uncounted[method, route, status].append(seconds)
+        log(method, route, status, seconds)
+
+    return note
+
+
+def _log() -> Note:
+    every = settings.LOG_REQUESTS
+
+    def log(method: str, route: str, status: int, seconds: float) -> None:
         if every or seconds > SLOW_SECONDS:
             logger.info("%s %s %d %.1f ms", method, route, status, 1000 * seconds)
 
-    return note
+    return log

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -27,6 +28,7 @@ from heartbeat.models import Heartbeat
 from ledger.models import ChainStatus, Event, Outbox
 from operator_api import health, metrics, status
 from operator_api.logs import JSONFormatter, LineFormatter, request_id
+from operator_api.middleware_observing import SLOW_SECONDS, observer_in_loop
 from operator_api.simulation.play import Play
 from operator_api.tests.redis_server import RedisServer
 
@@ -340,6 +342,47 @@ def test_the_counts_of_several_processes_are_added(db: None) -> None:
     after = scrape()
     assert after[name] == before + 10
     assert after['hub_tasks_total{state="SUCCESS",task="some.task"}'] >= 2
+
+
+def test_answers_counted_together_are_counted_as_one_by_one(db: None) -> None:
+    """In the files, too, from which /metrics has them: the bounds of buckets, below, between and above them."""
+    seconds = (0.0, 0.003, *metrics.REQUEST_BUCKETS, 0.0051, 0.3, 0.3, 99.0)
+    for _ in range(2):
+        metrics.metrics().answered("GET", "^together$", 200, *seconds)
+        for each in seconds:
+            metrics.metrics().requests.labels("GET", "^alone$", "200").inc()
+            metrics.metrics().request_seconds.labels("^alone$").observe(each)
+    found = scrape()
+    alone, together = (
+        {name.replace(route, ""): value for name, value in found.items() if route in name}
+        for route in ("^alone$", "^together$")
+    )
+    assert len(together) == len(metrics.REQUEST_BUCKETS) + 4
+    assert together == pytest.approx(alone)
+
+
+async def test_answers_in_an_event_loop_are_counted_after_its_turn_and_noted_at_once(
+    settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.LOG_REQUESTS = False
+    note = observer_in_loop()
+    counter = metrics.metrics().requests.labels("GET", "^in-loop$", "200")
+    note("GET", "^in-loop$", 200, 0.01)
+    with caplog.at_level(logging.INFO, "operator_api.requests"):
+        note("GET", "^in-loop$", 200, SLOW_SECONDS + 1)
+    note("GET", "^in-loop$", 503, 0.01)
+    assert caplog.messages == ["GET ^in-loop$ 200 6000.0 ms"]
+    assert counter._value.get() == 0
+    await asyncio.sleep(0)
+    assert counter._value.get() == 2
+    assert metrics.metrics().requests.labels("GET", "^in-loop$", "503")._value.get() == 1
+    note("GET", "^in-loop$", 200, 0.01)
+    await asyncio.sleep(0)
+    assert counter._value.get() == 3
+    settings.LOG_REQUESTS = True
+    with caplog.at_level(logging.INFO, "operator_api.requests"):
+        observer_in_loop()("GET", "^in-loop$", 200, 0.01)
+    assert caplog.messages[1:] == ["GET ^in-loop$ 200 10.0 ms"]
 
 
 def test_counts_end_with_the_last_process(tmp_path: Path) -> None:
