@@ -6,13 +6,12 @@ import json
 import os
 import pickle
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,13 @@ import psutil
 from benchmarks.common import ROOT, percentile
 from benchmarks.load import Chains
 from benchmarks.meter import Meter
+from scripts.hub.listening import Listener, open_listener
+from scripts.hub.ports import free_ports
 
 HOST = "127.0.0.1"
 START_SECONDS = 60
 PROCESSES = 2
 """As HUB_SERVER_PROCESSES has it."""
-QUEUE = 1024
-"""Connections that wait to be taken."""
-
 
 _serving: dict[int, list[subprocess.Popen[bytes]]] = {}
 """The processes that share each port."""
@@ -40,11 +38,12 @@ def server(
 ) -> Iterator[int]:
     """The port that server processes share, started on the database as a production hub starts them."""
     settings = {**os.environ, "DATABASE_URL": database, "LOG_LEVEL": "WARNING", **(environment or {})}
-    with socket.create_server((HOST, 0), backlog=QUEUE) as listener, tempfile.TemporaryDirectory() as folder:
-        port: int = listener.getsockname()[1]
-        started = [
-            _start(settings, listener.fileno(), Path(folder) / str(number)) for number in range(processes)
-        ]
+    port = free_ports(1)[0]
+    with (
+        closing(open_listener(HOST, port, processes)) as listener,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        started = [_start(settings, listener, number, Path(folder)) for number in range(processes)]
         _serving[port] = [process for process, _ in started]
         try:
             for process, ready in started:
@@ -56,20 +55,17 @@ def server(
                 process.wait(30)
 
 
-def _start(settings: dict[str, str], socket_number: int, ready: Path) -> tuple[subprocess.Popen[bytes], Path]:
+def _start(
+    settings: dict[str, str], listener: Listener, number: int, folder: Path
+) -> tuple[subprocess.Popen[bytes], Path]:
+    ready = folder / str(number)
+    command = ["bash", str(ROOT / "scripts" / "runserver.sh"), f"--ready-file={ready}"]
     process = subprocess.Popen(
-        [
-            "bash",
-            str(ROOT / "scripts" / "runserver.sh"),
-            "--fd",
-            str(socket_number),
-            "--ready-file",
-            str(ready),
-        ],
+        [*command, *listener.arguments(number)],
         env=settings,
         stdout=subprocess.DEVNULL,
         stderr=sys.stderr,
-        pass_fds=[socket_number],
+        pass_fds=listener.all_numbers,
         start_new_session=True,
     )
     return process, ready

@@ -1,12 +1,13 @@
 """One server process: HTTP and websockets, ended without losing a request (`runserver.sh`).
 
     python -m scripts.serve --host 127.0.0.1 --port 8123
-    python -m scripts.serve --fd 3 --ready-file run/server.ready
+    python -m scripts.serve --fd 3 --other-fd 4 --ready-file run/server.ready
 
 With `--fd` it serves sockets that somebody else opened and keeps open: a connection that comes while this process
-ends waits in the socket's queue for the next one. After SIGTERM it takes no new connections, tells clients with
-each answer to connect anew, and closes the connections that are still idle after HUB_DRAIN_SECONDS. Websockets are
-closed at once with code 1012 (service restart).
+ends waits in the socket's queue for the next one. With `--other-fd` it also takes what waits for more than a moment
+in the sockets of other processes, which are busy or gone. After SIGTERM it takes no new connections, tells clients
+with each answer to connect anew, and closes the connections that are still idle after HUB_DRAIN_SECONDS. Websockets
+are closed at once with code 1012 (service restart).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import os
 import resource
 import socket
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -66,12 +68,19 @@ class DrainingServer(uvicorn.Server):
     """A server that ends in two steps: first it is left by its clients, then it closes what is idle."""
 
     def __init__(
-        self, config: uvicorn.Config, application: Draining, drain_seconds: float, ready_file: Path | None
+        self,
+        config: uvicorn.Config,
+        application: Draining,
+        drain_seconds: float,
+        ready_file: Path | None,
+        others: Sequence[socket.socket] = (),
     ) -> None:
         super().__init__(config)
         self.application = application
         self.drain_seconds = drain_seconds
         self.ready_file = ready_file
+        self.others = others
+        self._helping: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         status = await first_request(self.application, host_name())
@@ -79,10 +88,35 @@ class DrainingServer(uvicorn.Server):
             sys.exit("the application fails at its first request; see the lines above")
         spare_the_collector()
         await super().startup(sockets)
+        self._helping = asyncio.create_task(self._help())
         if self.ready_file is not None:
             self.ready_file.write_text(str(os.getpid()), encoding="ascii")
 
+    async def _help(self) -> None:
+        """Take the connections that wait for other processes, now and then: who is well takes his at once."""
+        loop = asyncio.get_running_loop()
+        for opened in self.others:
+            opened.setblocking(False)
+        while self.others:
+            await asyncio.sleep(POLL)
+            for opened in self.others:
+                with suppress(
+                    OSError
+                ):  # until nobody waits, or this process has as many connections as it may
+                    while True:
+                        await loop.connect_accepted_socket(self._protocol, opened.accept()[0])
+
+    def _protocol(self) -> asyncio.Protocol:
+        """That of a connection taken for another process, made as uvicorn makes its own."""
+        made: asyncio.Protocol = cast(Any, self.config.http_protocol_class)(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.others = ()
+        if self._helping is not None:
+            await self._helping  # what it took is served, too
         for server in self.servers:
             server.close()
         self.application.active = True
@@ -158,12 +192,18 @@ def load() -> tuple[Application, type[asyncio.Protocol]]:
     return cast(Application, application), HubProtocol
 
 
+def passed_on(numbers: Sequence[int] | None) -> list[socket.socket]:
+    """Sockets by their numbers as open files."""
+    return [socket.socket(fileno=number) for number in numbers or ()]
+
+
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8123)
     parser.add_argument("--fd", type=int, action="append", help="a listening socket that was passed on")
+    parser.add_argument("--other-fd", type=int, action="append", help="one that another process listens on")
     parser.add_argument("--ready-file", type=Path, help="gets this process's number once it serves")
     options = parser.parse_args()
     raise_open_files()
@@ -187,9 +227,9 @@ def main() -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=ANSWER_SECONDS if drain_seconds else 5,
     )
-    server = DrainingServer(config, application, drain_seconds, options.ready_file)
-    sockets = [socket.socket(fileno=number) for number in options.fd] if options.fd else None
-    server.run(sockets)
+    others = passed_on(options.other_fd)
+    server = DrainingServer(config, application, drain_seconds, options.ready_file, others)
+    server.run(passed_on(options.fd) or None)
     if not server.started:
         sys.exit(3)
 

@@ -72,7 +72,8 @@ class ProductionHub:
     def start(self) -> None:
         """Bring everything up. Raises HubError or StopRequested; call `stop` then."""
         self._tell()
-        self._listener = open_listener(self.production.host, self.production.port)
+        production = self.production
+        self._listener = open_listener(production.host, production.port, production.server_processes)
         with self.progress.step("tables"):
             self._run("tables", "migrate", "--check", otherwise="run './run.sh prod migrate' first")
         with self.progress.step("chain, tokens and terms"):
@@ -105,7 +106,7 @@ class ProductionHub:
         if not name.startswith("server"):
             return worker_program(self.production, name)
         assert self._listener is not None
-        return server_program(self.production, name, self._listener)
+        return server_program(self.production, name, self._listener, self._servers().index(name))
 
     def _await_server(self, name: str) -> None:
         def serves() -> bool:
@@ -168,12 +169,11 @@ class ProductionHub:
             self._listener.close()
 
 
-def server_program(production: Production, name: str, listener: Listener) -> Program:
-    """A server process on the shared sockets."""
+def server_program(production: Production, name: str, listener: Listener, number: int) -> Program:
+    """A server process on its sockets, the first of which has the number 0."""
     ready_file = production.run / f"{name}.ready"
     command = ["bash", str(ROOT / "scripts" / SCRIPTS["server"]), "--ready-file", str(ready_file)]
-    for number in listener.numbers:
-        command += ["--fd", str(number)]
+    command += listener.arguments(number)
 
     def ready(pid: int) -> bool:
         try:
@@ -187,7 +187,7 @@ def server_program(production: Production, name: str, listener: Listener) -> Pro
         production.environment,
         stop_seconds=production.drain_seconds + 35.0,
         ready=ready,
-        inherit=listener.numbers,
+        inherit=listener.all_numbers,
     )
 
 

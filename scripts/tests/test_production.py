@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
+import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ import pytest
 from scripts.hub import dotenv, environment
 from scripts.hub.config import ROOT, base_environment
 from scripts.hub.errors import HubError
-from scripts.hub.listening import open_listener
+from scripts.hub.listening import Listener, open_listener
 from scripts.hub.ports import free_ports
 from scripts.hub.supervisor import Supervisor
 from scripts.tests.helpers import SLEEPER, eventually, python
@@ -237,18 +240,24 @@ serve.main()
 """
 
 
+def serve_alone(listener: Listener, number: int, ready: Path) -> subprocess.Popen[bytes]:
+    """A server process of the application above."""
+    return subprocess.Popen(
+        [sys.executable, "-c", SERVE, *listener.arguments(number), "--ready-file", str(ready)],
+        cwd=ROOT,
+        env=base_environment() | {"HUB_DRAIN_SECONDS": "30"},
+        pass_fds=listener.all_numbers,
+    )
+
+
 def test_a_server_that_ends_answers_what_is_under_way_and_lets_its_clients_go(tmp_path: Path) -> None:
     """On one kept connection: a request that is under way at SIGTERM is answered, with `connection: close`."""
-    import http.client
     import threading
 
     (port,) = free_ports(1)
     listener = open_listener("127.0.0.1", port)
     ready = tmp_path / "ready"
-    command = [sys.executable, "-c", SERVE, "--fd", str(listener.numbers[0]), "--ready-file", str(ready)]
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=base_environment() | {"HUB_DRAIN_SECONDS": "30"}, pass_fds=listener.numbers
-    )
+    process = serve_alone(listener, 0, ready)
     try:
         assert eventually(ready.exists, 30)
         assert ready.read_text() == str(process.pid)
@@ -267,4 +276,46 @@ def test_a_server_that_ends_answers_what_is_under_way_and_lets_its_clients_go(tm
     finally:
         process.kill()
         process.wait()
+        listener.close()
+
+
+def test_the_kernel_spreads_connections_over_the_processes() -> None:
+    (port,) = free_ports(1)
+    with closing(open_listener("127.0.0.1", port, 2)) as listener, ExitStack() as opened:
+        for _ in range(200):
+            opened.enter_context(socket.create_connection(("127.0.0.1", port)))
+        taken = [0, 0]
+        for number, (waited_on,) in enumerate(listener.sockets):
+            waited_on.setblocking(False)
+            with suppress(BlockingIOError):
+                while True:
+                    opened.enter_context(waited_on.accept()[0])
+                    taken[number] += 1
+        assert sum(taken) == 200
+        assert min(taken) >= 50  # by chance it is fewer once in 10^12 times
+        with pytest.raises(HubError, match="occupied"):
+            open_listener("127.0.0.1", port, 2)
+
+
+def test_what_waits_for_a_server_that_is_gone_is_taken_by_another(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    listener = open_listener("127.0.0.1", port, 2)
+    ready = [tmp_path / "1", tmp_path / "2"]
+    servers = [serve_alone(listener, number, ready[number]) for number in range(2)]
+    try:
+        assert eventually(lambda: all(file.exists() for file in ready), 30)
+        servers[0].kill()
+        servers[0].wait()
+        clients = [http.client.HTTPConnection("127.0.0.1", port, timeout=20) for _ in range(40)]
+        for client in clients:
+            client.request("GET", "/")
+        assert [client.getresponse().read() for client in clients] == 40 * [b"ok"]
+        for client in clients:
+            client.close()
+        servers[1].terminate()
+        assert servers[1].wait(10) in {0, -15}
+    finally:
+        for server in servers:
+            server.kill()
+            server.wait()
         listener.close()
