@@ -14,7 +14,7 @@ from typing import Any, ClassVar, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from operator_api import limits
-from operator_api.bridge import Answer
+from operator_api.bridge import Answer, Scope
 from operator_api.direct import Direct, Endpoint
 from operator_api.learned import kind_of
 from operator_api.limits import Taken
@@ -28,44 +28,150 @@ LARGEST_BODY = 65_536
 PIECES_SECONDS = 1.0
 """For the rest of a body that is longer than a packet. The general way waits longer."""
 
+HEADS = 4
+"""Heads known of each connection: the lengths of bodies differ by a few digits."""
+
+LARGEST_HEAD = 2_048
+"""Bytes of a head that is known."""
+
+
+class Head:
+    """What all that stands before the body of a direct request says."""
+
+    __slots__ = ("endpoint", "given", "kind", "length", "network", "scope")
+
+    def __init__(self, direct: Direct, endpoint: Endpoint, scope: Scope) -> None:
+        self.endpoint = endpoint
+        self.scope = scope
+        origin = direct.origin(scope)
+        self.kind, self.given = kind_of(endpoint.path, origin["scheme"], origin["headers"])
+        client = origin["client"]
+        self.network = network(client[0] if client else "")
+        self.length = 0
+        """Bytes of the body, where the head is one that the connection knows."""
+
 
 class DirectProtocol(HttpToolsProtocol):
     """An HTTP connection; a subclass says in `direct` what is answered directly."""
 
     direct: ClassVar[Direct]
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._heads: dict[bytes, Head] = {}
+        self._last = b""
+        """The head of the last whole request that was parsed."""
+        self._between = True
+        """Whether the parser has had whole requests only."""
+        self._idle_since: float | None = None
+        """When the last answer was sent, if nothing came since then."""
+
     def data_received(self, data: bytes) -> None:
+        # Clients send the same head again and again: one that is known need not be parsed.
+        text = data[: data.find(b"\r\n\r\n") + 4]
+        length = len(data) - len(text)
+        head = self._heads.get(text)
+        between = self._between
+        if head is not None and head.length == length and between and self._free():
+            self._unset_keepalive_if_required()
+            known = DirectCycle(self, head, keep_alive=True, body=data[len(text) :])
+            self.cycle = cast(Any, known)
+            known.begin()
+            return
+        before: Any = self.cycle
         super().data_received(data)
         cycle: Any = self.cycle
-        if type(cycle) is DirectCycle and cycle.more_body:
+        if type(cycle) is not DirectCycle:
+            return
+        if cycle.more_body:
             cycle.wait()
+        elif between and cycle is not before and len(cycle.body) == length:
+            self._remember(text, length, cycle)
+
+    def _remember(self, text: bytes, length: int, cycle: DirectCycle) -> None:
+        """Know the head of a request that came in one piece, if the last one had the same: some are never the same,
+        such as those with an id. One with a bare line feed may end before `text` does."""
+        if text != self._last:
+            self._last = text[:LARGEST_HEAD]
+        elif cycle.keep_alive and text.count(b"\n") == text.count(b"\r\n"):
+            if len(self._heads) >= HEADS:
+                self._heads.clear()
+            cycle.head.length = length
+            self._heads[text] = cycle.head
+
+    def on_message_begin(self) -> None:
+        self._between = False
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         endpoint = self.direct.endpoints.get(self.url)
         if endpoint is None or not self._regular():
             super().on_headers_complete()
             return
-        self.cycle = cast(RequestResponseCycle, DirectCycle(self, endpoint, self.parser.should_keep_alive()))
+        head = Head(self.direct, endpoint, cast(Scope, self.scope))
+        self.cycle = cast(Any, DirectCycle(self, head, self.parser.should_keep_alive(), bytearray()))
 
     def _regular(self) -> bool:
-        """Whether the request has a usual form, nothing is before it on this connection, and the client reads."""
-        parser, cycle = self.parser, self.cycle
+        """Whether the request has a usual form, and may be answered directly now."""
+        parser = self.parser
         return (
             parser.get_method() == b"POST"
             and parser.get_http_version() == "1.1"
             and not parser.should_upgrade()
             and not self.expect_100_continue
-            and (cycle is None or cycle.response_complete)
+            and self._free()
+        )
+
+    def _free(self) -> bool:
+        """Whether nothing is before a request on this connection, and the client reads."""
+        cycle = self.cycle
+        return (
+            (cycle is None or cycle.response_complete)
             and not self.flow.write_paused
             and not getattr(self.app, "active", False)  # the server ends, and says so in its answers
         )
 
     def on_message_complete(self) -> None:
+        self._between = True
         cycle: Any = self.cycle
         if type(cycle) is DirectCycle:
             cycle.begin()
         else:
             super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._watch(self.timeout_keep_alive)
+
+    def _unset_keepalive_if_required(self) -> None:
+        # The timer stays: to cancel it and to make another for each answer costs more than to look, when it ends,
+        # how long the connection has been idle.
+        self._idle_since = None
+
+    def _watch(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self._idle_since is None:
+            return
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._watch(left)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
 
 
 class DirectCycle:
@@ -74,29 +180,28 @@ class DirectCycle:
 
     __slots__ = (
         "_began",
-        "_endpoint",
-        "_given",
         "_late",
         "_lines",
         "_protocol",
-        "_scope",
         "_taken",
         "body",
         "disconnected",
+        "head",
         "keep_alive",
         "message_event",
         "more_body",
         "response_complete",
     )
 
-    def __init__(self, protocol: DirectProtocol, endpoint: Endpoint, keep_alive: bool) -> None:
+    def __init__(
+        self, protocol: DirectProtocol, head: Head, keep_alive: bool, body: bytes | bytearray
+    ) -> None:
         self._protocol = protocol
-        self._scope: Any = protocol.scope
-        self._endpoint = endpoint
+        self.head = head
         self._taken: Taken | None = None
         self._late: asyncio.TimerHandle | None = None
         self.keep_alive = keep_alive
-        self.body = bytearray()
+        self.body = body
         self.more_body = True
         self.disconnected = False
         self.response_complete = False
@@ -119,34 +224,31 @@ class DirectCycle:
         if self._late is not None:
             self._late.cancel()
         self._began = time.perf_counter()
-        direct = self._protocol.direct
-        scope = direct.origin(self._scope)
-        kind, self._given = kind_of(self._endpoint.path, scope["scheme"], scope["headers"])
-        lines = direct.learned.get(kind)
+        direct, head = self._protocol.direct, self.head
+        lines = direct.learned.get(head.kind)
         if lines is None or len(self.body) > LARGEST_BODY:
             self.leave()
             return
         self._lines = lines
         if direct.limits is not None:
-            client = scope["client"]
-            self._taken = direct.limits.take(network(client[0] if client else ""))
+            self._taken = direct.limits.take(head.network)
             if self._taken.wait:
                 self.leave()
                 return
-        self._endpoint.submit(bytes(self.body), self._done)
+        head.endpoint.submit(bytes(self.body), self._done)
 
     def _done(self, result: Result) -> None:
         """What became of the request, as the pipeline tells it in the event loop."""
         protocol = self._protocol
         if protocol.transport.is_closing():
             return
-        answer = self._endpoint.answer(result)
+        answer = self.head.endpoint.answer(result)
         if answer is None:
             self.leave()
             return
         self._send(answer)
         seconds = time.perf_counter() - self._began
-        protocol.direct.note("POST", self._endpoint.route, answer.status, seconds)
+        protocol.direct.note("POST", self.head.endpoint.route, answer.status, seconds)
 
     def _send(self, answer: Answer) -> None:
         protocol = self._protocol
@@ -155,7 +257,7 @@ class DirectCycle:
             STATUS_LINE[answer.status],
             protocol.direct.server_lines(protocol.server_state.default_headers),
             self._lines,
-            own % (name_request(self._given).encode(), len(answer.content)),
+            own % (name_request(self.head.given).encode(), len(answer.content)),
         ]
         if self._taken is not None and protocol.direct.limits is not None:
             parts.append(limits.lines(protocol.direct.limits.size, self._taken))
@@ -169,15 +271,17 @@ class DirectCycle:
 
     def leave(self) -> None:
         """Leave the request to the general way. What it took from the client's limit counts there, too."""
-        protocol, scope = self._protocol, self._scope
+        protocol, scope = self._protocol, self.head.scope.copy()
         if self._late is not None:
             self._late.cancel()
-        path = self._endpoint.path
+        path = self.head.endpoint.path
         scope.update(method="POST", path=path, raw_path=path.encode(), query_string=b"")
+        # What is behind may change the scope, and the head may come again.
+        scope.update(headers=scope["headers"].copy(), state=protocol.app_state.copy())
         if self._taken is not None:
             scope[TAKEN] = self._taken
         cycle = RequestResponseCycle(
-            scope=scope,
+            scope=cast(Any, scope),
             transport=protocol.transport,
             flow=protocol.flow,
             logger=protocol.logger,
@@ -189,7 +293,7 @@ class DirectCycle:
             keep_alive=self.keep_alive,
             on_response=protocol.on_response_complete,
         )
-        cycle.body, cycle.more_body = self.body, self.more_body
+        cycle.body, cycle.more_body = bytearray(self.body), self.more_body
         cycle.message_event.set()
         if protocol.cycle is cast(Any, self):
             protocol.cycle = cycle

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import time
+from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from ledger.models import Transfer as TransferRow
 from operator_api import direct_protocol
+from operator_api.direct_protocol import DirectProtocol
 from operator_api.limits import Buckets
 from operator_api.simulation.play import Play
 from operator_api.tests.direct_server import Payer, Server, payer
@@ -172,3 +178,229 @@ def test_the_limit_of_the_client_behind_a_proxy_is_counted_once(server: Server, 
     assert client.answer()[0] == 429
     client.send(body, headers="X-Forwarded-For: 192.0.2.2\r\n")
     assert client.answer()[0] == 201
+
+
+# ---- heads that a connection knows ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The paths of the heads that are parsed."""
+    found: list[bytes] = []
+    whole = DirectProtocol.on_headers_complete
+
+    def on_headers_complete(protocol: DirectProtocol) -> None:
+        found.append(protocol.url)
+        whole(protocol)
+
+    monkeypatch.setattr(DirectProtocol, "on_headers_complete", on_headers_complete)
+    return found
+
+
+def same_length(one: Payer) -> bytes:
+    """The body of the next transfer, as long as all others of this kind."""
+    return next_body(one).ljust(2_000)
+
+
+def test_a_head_that_comes_again_is_parsed_twice(server: Server, one: Payer, parsed: list[bytes]) -> None:
+    client = Client(server.port)
+    for _ in range(6):
+        client.send(same_length(one))
+        status, headers, body = client.answer()
+        assert (status, headers["content-length"]) == (201, str(len(body)))
+        assert json.loads(body)["amount"] == "1"
+    assert len(parsed) == 2
+    assert server.general.asked == 0
+
+
+def knowing(server: Server, one: Payer, headers: str = "") -> Client:
+    """A connection that knows the head of requests with bodies of the same length."""
+    client = Client(server.port)
+    for _ in range(2):
+        client.send(same_length(one), headers=headers)
+        assert client.answer()[0] == 201
+    return client
+
+
+def test_ids_are_those_of_each_request(server: Server, one: Payer, parsed: list[bytes]) -> None:
+    client = knowing(server, one)
+    names = set()
+    for _ in range(3):
+        client.send(same_length(one))
+        names.add(client.answer()[1]["x-request-id"])
+    assert len(names) == 3
+    for given in ("one", "two", "two", "two", "one"):
+        client.send(same_length(one), headers=f"X-Request-ID: {given}\r\n")
+        assert client.answer()[1]["x-request-id"] == given
+    assert len(parsed) == 2 + 4
+    assert server.general.asked == 0
+
+
+def test_a_changed_head_is_noticed(server: Server, one: Payer, parsed: list[bytes]) -> None:
+    client = knowing(server, one)
+    client.send(same_length(one), headers="Origin: http://localhost:3000\r\n")
+    assert client.answer()[1]["access-control-allow-origin"] == "http://localhost:3000"
+    client.send(same_length(one))
+    assert "access-control-allow-origin" not in client.answer()[1]
+    client.send(next_body(one))  # another length
+    assert client.answer()[0] == 201
+    assert (len(parsed), server.general.asked) == (4, 1)
+    client.send(same_length(one), headers="Connection: close\r\n")
+    assert client.answer()[1]["connection"] == "close"
+    assert client.socket.recv(1) == b""
+
+
+def test_lengths_that_differ_are_all_known(server: Server, one: Payer, parsed: list[bytes]) -> None:
+    client = Client(server.port)
+    for _ in range(3):
+        for length in (1_000, 1_100, 1_200):
+            for _ in range(2):
+                client.send(next_body(one).ljust(length))
+                assert client.answer()[0] == 201
+    assert len(parsed) == 6
+
+
+def test_what_is_refused_behind_a_known_head_goes_the_general_way(server: Server, one: Payer) -> None:
+    """Each time, as if the head were new."""
+    client = knowing(server, one)
+    for _ in range(2):
+        client.send(b"{".ljust(2_000))
+        status, headers, _ = client.answer()
+        assert (status, headers["content-type"]) == (400, "application/json")
+        client.send(same_length(one))
+        assert client.answer()[0] == 201
+    assert server.general.asked == 2
+
+
+def test_a_known_head_may_come_with_more_and_with_less(
+    server: Server, one: Payer, parsed: list[bytes]
+) -> None:
+    client = knowing(server, one)
+    client.send(same_length(one), same_length(one), b"{}")
+    assert [client.answer()[0] for _ in range(3)] == [201, 201, 400]
+    whole = client.request(same_length(one))
+    for start in range(0, len(whole), 700):
+        client.socket.sendall(whole[start : start + 700])
+        time.sleep(0.02)
+    assert client.answer()[0] == 201
+    client.socket.sendall(b"GET /health/live HTTP/1.1\r\n")
+    time.sleep(0.05)  # the head that follows would be a header of this one
+    client.socket.sendall(client.request(b" " * 2_000))
+    assert client.answer()[0] == 400
+    client = knowing(server, one)
+    client.send(same_length(one))
+    time.sleep(0)
+    client.send(same_length(one))
+    assert [client.answer()[0] for _ in range(2)] == [201, 201]
+
+
+@pytest.mark.parametrize("server", [["127.0.0.1"]], indirect=True)
+def test_the_client_in_a_known_head_is_the_one_who_is_counted(
+    server: Server, one: Payer, parsed: list[bytes]
+) -> None:
+    server.direct_way.limits = server.limits.writes = Buckets(0.001, 4)
+    client = knowing(server, one, "X-Forwarded-For: 192.0.2.1\r\n")
+    for address, remaining in ((1, 1), (2, 3), (1, 0)):
+        client.send(same_length(one), headers=f"X-Forwarded-For: 192.0.2.{address}\r\n")
+        assert client.answer()[1]["x-ratelimit-remaining"] == str(remaining)
+    assert len(parsed) == 3
+    client.send(b" " * 2_000, headers="X-Forwarded-For: 192.0.2.1\r\n")
+    assert client.answer()[0] == 429
+
+
+# ---- idle connections -------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """An event loop with a time and timers of its own."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.timers: list[tuple[float, asyncio.TimerHandle]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        timer = asyncio.TimerHandle(self.now + seconds, callback, (), cast(Any, self))
+        self.timers.append((self.now + seconds, timer))
+        return timer
+
+    def _timer_handle_cancelled(self, timer: asyncio.TimerHandle) -> None:
+        self.timers = [entry for entry in self.timers if entry[1] is not timer]
+
+    def get_debug(self) -> bool:
+        return False
+
+    def pass_to(self, moment: float) -> None:
+        """Let time go on, and timers end."""
+        while due := [entry for entry in self.timers if entry[0] <= moment]:
+            self.timers.remove(due[0])
+            self.now = due[0][0]
+            due[0][1]._run()
+        self.now = moment
+
+
+class Closing(asyncio.Transport):
+    """A transport that can be closed."""
+
+    closed = False
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Idle(DirectProtocol):
+    direct = cast(Any, None)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def connection(clock: Clock) -> DirectProtocol:
+    """A connection that may be idle for ten seconds."""
+    config = uvicorn.Config(cast(Any, len), lifespan="off", timeout_keep_alive=10)
+    made = Idle(config=config, server_state=ServerState(), app_state={}, _loop=cast(Any, clock))
+    made.connection_made(Closing())
+    return made
+
+
+def test_an_idle_connection_ends_after_its_last_answer(clock: Clock, connection: DirectProtocol) -> None:
+    clock.pass_to(150.0)
+    for moment in (150.0, 156.0, 165.0):
+        clock.pass_to(moment)
+        connection.data_received(b"\r\n")
+        connection.on_response_complete()
+        assert len(clock.timers) == 1
+    clock.pass_to(174.9)
+    assert not connection.transport.is_closing()
+    clock.pass_to(175.0)
+    assert connection.transport.is_closing()
+    assert connection.server_state.total_requests == 3
+    assert clock.timers == []
+
+
+def test_a_connection_with_a_request_under_way_is_not_idle(clock: Clock, connection: DirectProtocol) -> None:
+    connection.on_response_complete()
+    clock.pass_to(105.0)
+    connection.data_received(b"P")
+    clock.pass_to(500.0)
+    assert not connection.transport.is_closing()
+    assert clock.timers == []
+    connection.on_response_complete()
+    clock.pass_to(509.0)
+    assert not connection.transport.is_closing()
+    clock.pass_to(510.0)
+    assert connection.transport.is_closing()
+
+
+def test_a_lost_connection_leaves_no_timer(clock: Clock, connection: DirectProtocol) -> None:
+    connection.on_response_complete()
+    connection.connection_lost(OSError())
+    assert clock.timers == []
