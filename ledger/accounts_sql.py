@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from itertools import zip_longest
 
 from ledger.engine import Account, Key, Owner
 from ledger.fields import split_hashes
 from ledger.kept_plans import Call, Kept, run
-from ledger.sql import array, copy, join
+from ledger.sql import Row, array, join
 from nocust.merkle import Peaks
 
 AVAILABLE = "(a.opening + a.deposited + a.gained + a.received + a.swapped - a.spent - a.withdrawn)"
 
 COLUMNS = (
-    "wallet_id, eon_number, opening, deposited, withdrawn, spent, gained, received, swapped, passive_marker,"
+    "wallet_id, eon_number, received, opening, deposited, withdrawn, spent, gained, swapped, passive_marker,"
     " set_size, set_peaks, tail, active_state_id"
 )
 _TYPES = [*2 * ["bigint"], *8 * ["numeric"], "bigint", "bytea", "bytea", "bigint"]
 _VALUES = COLUMNS.removeprefix("wallet_id, eon_number, ").split(", ")
 
 
-def _update(name: str, columns: Sequence[str]) -> Kept:
-    """Sets the columns of accounts, and returns the keys of those that there are."""
-    known = dict(zip(COLUMNS.split(", "), _TYPES, strict=True))
-    taken = ["wallet_id", "eon_number", *columns]
-    types = [f"{known[column]}[]" for column in taken]
-    rows = ", ".join(f"${number}" for number in range(1, len(types) + 1))
-    return Kept(
-        name,
-        types,
-        f"UPDATE ledger_account a SET {', '.join(f'{column} = n.{column}' for column in columns)}"  # noqa: S608
-        f" FROM unnest({rows}) n ({', '.join(taken)}) WHERE a.wallet_id = n.wallet_id"
-        " AND a.eon_number = n.eon_number RETURNING a.wallet_id, a.eon_number",
-    )
-
-
-_UPDATE = _update("update_accounts", _VALUES)
+_ROWS = f"unnest({', '.join(f'${number}' for number in range(1, len(_TYPES) + 1))}) n ({COLUMNS})"
+_CHANGE = Kept(
+    "change_accounts",
+    [f"{kind}[]" for kind in _TYPES],
+    "WITH changed AS (UPDATE ledger_account a"  # noqa: S608  (constants)
+    f" SET {', '.join(f'{column} = COALESCE(n.{column}, a.{column})' for column in _VALUES)}"
+    f" FROM {_ROWS} WHERE a.wallet_id = n.wallet_id AND a.eon_number = n.eon_number RETURNING 1)"
+    " SELECT CASE count(*) WHEN cardinality($1) THEN 0 ELSE (count(*) || ' accounts were there')::int END"
+    " FROM changed",
+)
+"""Sets the columns of accounts that are not null in the given rows. What is null stays: arrays that end early leave
+it so. An error, that of a text which is no number, says that some accounts are not there."""
+_ADD = Kept(
+    "add_accounts",
+    [f"{kind}[]" for kind in _TYPES],
+    f"INSERT INTO ledger_account ({COLUMNS}) SELECT * FROM {_ROWS}",  # noqa: S608  (constants)
+)
 
 LOCK = Kept(
     "lock_wallets",
@@ -43,15 +45,14 @@ LOCK = Kept(
     "SELECT id FROM ledger_wallet WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
 )
 _AMOUNTS = _VALUES[:8]
-_READ = Kept(
-    "read_accounts",
-    ["bigint[]", "bigint[]"],
+ACCOUNTS = (
     f"SELECT wallet_id, eon_number, concat_ws(' ', {', '.join(_AMOUNTS)}),"  # noqa: S608  (constants)
     " set_size, set_peaks, tail, active_state_id FROM ledger_account"
-    " WHERE eon_number = ANY($1) AND wallet_id = ANY($2)",
+    " WHERE eon_number = ANY({eons}) AND wallet_id = ANY({wallets})"
 )
 """The amounts of an account, none of which is null, as one text: to make a decimal number of each first cost 6 µs a
 transfer."""
+_READ = Kept("read_accounts", ["bigint[]", "bigint[]"], ACCOUNTS.format(eons="$1", wallets="$2"))
 
 
 _OPENINGS = Kept(
@@ -72,36 +73,52 @@ def lock_wallets(wallets: Sequence[int]) -> None:
 
 
 def load_accounts(owners: Mapping[int, Owner], eons: Iterable[int]) -> dict[Key, Account]:
-    """The accounts of all `owners` in all `eons`, and those in the eons after where they exist. An account that
-    does not exist yet opens with what the wallet had at the end of the eon before, which is what the eon's
-    checkpoint allots once there is one: there nobody has less than nothing."""
-    wanted = sorted(eons)
-    wallets = sorted(owners)
-    read = sorted({eon for known in wanted for eon in (known, known + 1)})
-    rows = run(_READ(array(read), array(wallets)))
-    accounts: dict[Key, Account] = {}
-    for wallet, eon, amounts, size, peaks, tail, state in rows:
-        opening, deposited, withdrawn, spent, gained, received, swapped, marker = map(int, amounts.split())
-        accounts[wallet, eon] = Account(
-            owner=owners[wallet],
-            eon=eon,
-            opening=opening,
-            deposited=deposited,
-            withdrawn=withdrawn,
-            spent=spent,
-            gained=gained,
-            received=received,
-            swapped=swapped,
-            passive_marker=marker,
-            closed=Peaks.of(size, tuple(split_hashes(peaks))),
-            tail=None if tail is None else bytes(tail),
-            active_state=state,
-        )
-    for eon in wanted:
-        missing = [wallet for wallet in wallets if (wallet, eon) not in accounts]
+    """The accounts of all `owners` in all `eons`, and those in the eons after where they exist."""
+    accounts = existing_accounts(owners, eons)
+    open_accounts(accounts, owners, eons)
+    return accounts
+
+
+def existing_accounts(owners: Mapping[int, Owner], eons: Iterable[int]) -> dict[Key, Account]:
+    """The accounts that there are of `owners` in `eons` and the eons after."""
+    rows = run(_READ(array(and_next(eons)), array(owners)))
+    return {row[:2]: account_of(row, owners) for row in rows}
+
+
+def and_next(eons: Iterable[int]) -> set[int]:
+    """The eons, and the one after each."""
+    return {eon for known in eons for eon in (known, known + 1)}
+
+
+def account_of(row: Row, owners: Mapping[int, Owner]) -> Account:
+    """The account in a row of `ACCOUNTS`."""
+    wallet, eon, amounts, size, peaks, tail, state = row
+    received, opening, deposited, withdrawn, spent, gained, swapped, marker = map(int, amounts.split())
+    return Account(
+        owner=owners[wallet],
+        eon=eon,
+        opening=opening,
+        deposited=deposited,
+        withdrawn=withdrawn,
+        spent=spent,
+        gained=gained,
+        received=received,
+        swapped=swapped,
+        passive_marker=marker,
+        closed=Peaks.of(size, tuple(split_hashes(peaks))),
+        tail=None if tail is None else bytes(tail),
+        active_state=state,
+    )
+
+
+def open_accounts(accounts: dict[Key, Account], owners: Mapping[int, Owner], eons: Iterable[int]) -> None:
+    """Add those of all `owners` in all `eons` that do not exist yet: they open with what the wallet had at the end
+    of the eon before, which is what the eon's checkpoint allots once there is one: there nobody has less than
+    nothing."""
+    for eon in sorted(eons):
+        missing = [wallet for wallet in owners if (wallet, eon) not in accounts]
         for wallet, opening in _openings(missing, eon).items():
             accounts[wallet, eon] = Account(owner=owners[wallet], eon=eon, opening=opening)
-    return accounts
 
 
 def _openings(wallets: Sequence[int], eon: int) -> dict[int, int]:
@@ -110,37 +127,45 @@ def _openings(wallets: Sequence[int], eon: int) -> dict[int, int]:
     return {wallet: int(opening) for wallet, opening in run(_OPENINGS(array(wallets), eon))}
 
 
-def save_accounts(
-    changed: Mapping[Key, Account], newest_state: Mapping[Key, int], before: Sequence[Call] = ()
-) -> None:
-    """Insert or update the accounts; `newest_state` names the active states written for them in this batch. What is
-    to run `before` shares the round trip."""
-    if not changed:
-        if before:
-            run(*before)
-        return
-    rows = []
+def saving(
+    changed: Mapping[Key, Account],
+    newest_state: Mapping[Key, int],
+    existing: Container[Key],
+    received: Container[Key] = (),
+) -> list[Call]:
+    """What writes the accounts: those `existing` are changed, the others added. Of those in `received` nothing but
+    what they received has changed. `newest_state` names the active states written for accounts in this batch."""
+    there: list[Row] = []
+    credited: list[Row] = []
+    new: list[Row] = []
     for key in sorted(changed):
-        account = changed[key]
-        rows.append(
-            (
-                *key,
-                account.opening,
-                account.deposited,
-                account.withdrawn,
-                account.spent,
-                account.gained,
-                account.received,
-                account.swapped,
-                account.passive_marker,
-                account.closed.size,
-                join(account.closed.hashes),
-                account.tail,
-                newest_state.get(key, account.active_state),
-            )
-        )
-    # Most accounts exist, and an INSERT that turns into an UPDATE has the triggers run twice.
-    updated = run(*before, _UPDATE(*map(array, zip(*rows, strict=True))))
-    if len(updated) < len(rows):
-        known = set(updated)
-        copy("ledger_account", COLUMNS, [row for row in rows if row[:2] not in known])
+        if key not in existing:
+            new.append(_row(key, changed[key], newest_state))
+        elif key in received:
+            credited.append((*key, changed[key].received))
+        else:
+            there.append(_row(key, changed[key], newest_state))
+    calls = [_ADD(*map(array, zip(*new, strict=True)))] if new else []
+    if there or credited:
+        columns = [*zip(*there, strict=True)] or len(_TYPES) * [()]
+        parts = zip_longest(columns, zip(*credited, strict=True), fillvalue=())
+        calls.append(_CHANGE(*(array((*values, *more)) for values, more in parts)))
+    return calls
+
+
+def _row(key: Key, account: Account, newest_state: Mapping[Key, int]) -> Row:
+    return (
+        *key,
+        account.received,
+        account.opening,
+        account.deposited,
+        account.withdrawn,
+        account.spent,
+        account.gained,
+        account.swapped,
+        account.passive_marker,
+        account.closed.size,
+        join(account.closed.hashes),
+        account.tail,
+        newest_state.get(key, account.active_state),
+    )

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from ledger.accounts_sql import load_accounts, lock_wallets, save_accounts
+from ledger.accounts_sql import existing_accounts, lock_wallets, open_accounts, saving
 from ledger.engine import Key, Order, OrderCarried, OrderVoided, Owner, apply, carry_over
+from ledger.kept_plans import run
 from ledger.orders import order_of, promise_nothing
 from ledger.orders_sql import COLUMNS, JOINS
 from ledger.sql import Row, execute, fetch, write
@@ -68,7 +69,9 @@ def end_orders(eon: int) -> list[int]:
 def _carry(waiting: list[Row], eon: int) -> list[int]:
     owners = _owners({wallet for row in waiting for wallet in row[1:]})
     orders = _read([row[0] for row in waiting], eon, owners)
-    accounts = load_accounts(owners, [eon + 1])
+    accounts = existing_accounts(owners, [eon + 1])
+    existing = set(accounts)
+    open_accounts(accounts, owners, [eon + 1])
     events: list[tuple[_Later, OrderCarried]] = []
     voided: list[Order] = []
     newest_state: dict[Key, int] = {}
@@ -83,7 +86,7 @@ def _carry(waiting: list[Row], eon: int) -> list[int]:
         newest_state[later.row.credit.wallet, eon + 1] = later.credit_state
     _write_voided(voided)
     _write_carried(events)
-    save_accounts({key: accounts[key] for key in newest_state}, newest_state)
+    run(*saving({key: accounts[key] for key in newest_state}, newest_state, existing))
     return [event.order.row for _, event in events]
 
 

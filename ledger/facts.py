@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ledger import engine
+from ledger.accounts_sql import ACCOUNTS, account_of, and_next
 from ledger.engine import (
+    Account,
     Command,
     Event,
     Facts,
     Fill,
+    Key,
     Moved,
     OrderCommand,
     OrderPlaced,
@@ -22,22 +26,34 @@ from ledger.engine import (
 from ledger.kept_plans import Kept, run
 from ledger.orders import load_orders
 from ledger.orders_sql import ORDERED
-from ledger.sql import array
+from ledger.sql import Row, array
 
+
+def _numbers(sequence: str, count: str) -> str:
+    """The SQL of so many fresh numbers of a sequence."""
+    return f"array_to_string(ARRAY(SELECT nextval('{sequence}') FROM generate_series(1, {count})), ' ')"  # noqa: S608
+
+
+_NOTHING = "NULL::bigint, NULL::bytea, NULL::bytea, NULL::bigint"
 # Each nonce is looked up in the one index of all three columns, whatever the planner takes the table for: OFFSET
 # has the nonces come first, and an equality would do for other indexes, too.
-_FACTS = Kept(
-    "facts",
-    ["bigint[]", "bigint[]", "bigint[]", "numeric[]", "bigint[]", "bigint", "bigint[]"],
-    "SELECT 'closed', 0::bigint, eon_number - 1, 0::numeric FROM ledger_rootcommitment WHERE eon_number = ANY($1)"  # noqa: S608  (nothing from outside)
-    " UNION ALL SELECT 'used', n.wallet_id, n.eon_number, n.nonce FROM unnest($2, $3, $4) n (wallet_id, eon_number,"
+_SITUATION = Kept(
+    "situation",
+    [*3 * ["bigint[]"], "numeric[]", "bigint[]", "bigint", *2 * ["bigint[]"], "integer"],
+    f"SELECT 'account', a.* FROM ({ACCOUNTS.format(eons='$1', wallets='$8')}) a"  # noqa: S608  (nothing from outside)
+    f" UNION ALL SELECT 'closed', 0, eon_number - 1, '', {_NOTHING}"
+    " FROM ledger_rootcommitment WHERE eon_number = ANY($1)"
+    f" UNION ALL SELECT 'used', n.wallet_id, n.eon_number, n.nonce::text, {_NOTHING}"
+    " FROM unnest($2, $3, $4) n (wallet_id, eon_number,"
     " nonce) CROSS JOIN LATERAL (SELECT FROM ledger_transfer t"
     " WHERE (t.wallet_id, t.eon_number, t.nonce) >= (n.wallet_id, n.eon_number, n.nonce)"
     " AND (t.wallet_id, t.eon_number, t.nonce) <= (n.wallet_id, n.eon_number, n.nonce) OFFSET 0) t"
-    " UNION ALL SELECT 'reserved', wallet_id, 0, sum(amount) FROM ledger_delegatedwithdrawal"
+    f" UNION ALL SELECT 'reserved', wallet_id, 0, sum(amount)::text, {_NOTHING} FROM ledger_delegatedwithdrawal"
     " WHERE state = 'pending' AND wallet_id = ANY($5) GROUP BY wallet_id"
-    " UNION ALL SELECT 'ordered', o.wallet_id, o.recipient_id, 0"
-    f" FROM ({ORDERED.format(eon='$6', wallets='$7')}) o",
+    f" UNION ALL SELECT 'ordered', o.wallet_id, o.recipient_id, '', {_NOTHING}"
+    f" FROM ({ORDERED.format(eon='$6', wallets='$7')}) o"
+    f" UNION ALL SELECT 'states', 0, 0, {_numbers('ledger_activestate_id_seq', '$9')}, {_NOTHING}"
+    f" UNION ALL SELECT 'transfers', 0, 0, {_numbers('ledger_transfer_id_seq', '$9')}, {_NOTHING}",
 )
 
 
@@ -66,11 +82,22 @@ class Findings:
                 self._ordered -= wallets
 
 
-def read_facts(
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What a batch is decided by, read in one statement: the accounts that there are, the facts, and for as many
+    transfers as there may be a row id of an active state and one of a transfer, ascending."""
+
+    accounts: dict[Key, Account]
+    facts: Facts
+    state_ids: list[int]
+    transfer_ids: list[int]
+
+
+def read_situation(
     commands: Sequence[Command], latest: int, eons: Iterable[int], owners: Mapping[int, Owner], stopped: str
-) -> Facts:
-    """The facts that `commands` are decided by, in the latest eon and the others that they are about. An order
-    takes its nonce in all its eons, so the later ones count, too."""
+) -> Situation:
+    """What `commands` are decided by, in the latest eon and the others that they are about. An order takes its
+    nonce in all its eons, so the later ones count, too."""
     spending = [command for command in commands if isinstance(command, Transfer | PlaceOrder)]
     wallets = {owner.wallet for command in spending for owner in command.owners}
     nonces = {
@@ -81,21 +108,28 @@ def read_facts(
     orders = {
         order for command in commands if isinstance(command, OrderCommand | Fill) for order in command.orders
     }
-    found = run(
-        _FACTS(
-            array({number for eon in eons for number in (eon, eon + 1)}),
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in run(
+        _SITUATION(
+            array(and_next(eons)),
             *(array(column) for column in zip(*nonces, strict=True)) if nonces else ("{}", "{}", "{}"),
             array({command.owners[0].wallet for command in spending}),
             latest,
             array(wallets),
+            array(owners),
+            sum(isinstance(command, Transfer) for command in commands),
         )
-    )
-    return Facts(
+    ):
+        found[row[0]].append(row[1:])
+    facts = Facts(
         latest,
-        {eon for kind, _, eon, _ in found if kind == "closed"},
+        {eon for _, eon, *_ in found["closed"]},
         stopped=stopped,
         orders=load_orders(orders, latest, owners),
-        used_nonces={(wallet, eon, int(nonce)) for kind, wallet, eon, nonce in found if kind == "used"},
-        reserved={wallet: int(amount) for kind, wallet, _, amount in found if kind == "reserved"},
-        ordered={wallet for kind, *pair, _ in found if kind == "ordered" for wallet in pair},
+        used_nonces={(wallet, eon, int(nonce)) for wallet, eon, nonce, *_ in found["used"]},
+        reserved={wallet: int(amount) for wallet, _, amount, *_ in found["reserved"]},
+        ordered={wallet for row in found["ordered"] for wallet in row[:2]},
     )
+    states, transfers = (sorted(map(int, found[kind][0][2].split())) for kind in ("states", "transfers"))
+    accounts = {row[:2]: account_of(row, owners) for row in found["account"]}
+    return Situation(accounts, facts, states, transfers)

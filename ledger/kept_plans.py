@@ -77,6 +77,8 @@ Call = tuple[Kept, tuple[Any, ...]]
 
 def run(*calls: Call) -> list[Row]:
     """Run statements in order; the rows of the last one. Inside `kept_plans` it is one round trip."""
+    if not calls:
+        return []
     with connection.cursor() as cursor:
         if _kept.get() is _State.NO:
             for statement, parameters in calls:

@@ -79,12 +79,16 @@ _FORMS: dict[type, Callable[[Any], str]] = {
 }
 
 
-def array(values: Iterable[int | bytes | str | None]) -> str:
-    """PostgreSQL's text of an array. Strings are words."""
-    return "{" + ",".join(map(_element, values)) + "}"
+def array(values: Iterable[Any]) -> str:
+    """PostgreSQL's text of an array of whole numbers, bytes, UUIDs, words and nulls."""
+    known = list(values)
+    kinds = set(map(type, known))
+    if kinds == {bytes}:
+        return '{"\\\\x' + '","\\\\x'.join(map(bytes.hex, known)) + '"}'
+    return "{" + ",".join(map(str if kinds == {int} else _element, known)) + "}"
 
 
-def _element(value: int | bytes | str | None) -> str:
+def _element(value: Any) -> str:
     if type(value) is bytes:
         return '"\\\\x' + value.hex() + '"'
     return "NULL" if value is None else str(value)

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from ledger import engine
 from ledger import kept_plans as plans
-from ledger.accounts_sql import LOCK, load_accounts, save_accounts
+from ledger.accounts_sql import LOCK, open_accounts, saving
 from ledger.engine import (
     ChainEffect,
     Command,
@@ -32,13 +32,14 @@ from ledger.engine import (
     Rules,
     Transferred,
 )
-from ledger.facts import Findings, read_facts
+from ledger.facts import Findings, Situation, read_situation
 from ledger.kept_plans import Call, Kept, kept_plans
 from ledger.models import ChainStatus, Outbox
 from ledger.models import Event as Told
 from ledger.orders import StoredOrder, Writer
-from ledger.orders_sql import KEEP_MARKERS, STATE_COLUMNS, row_numbers
-from ledger.sql import Row, array, copy, fetch, join
+from ledger.orders_sql import KEEP_MARKERS
+from ledger.sql import Row, array, fetch, join
+from ledger.transfers_sql import ADD_TRANSFERS
 from operator_api.error_codes import ErrorCode
 from operator_api.keys import OperatorKey, operator_key
 from operator_api.locks import sharing
@@ -158,8 +159,10 @@ def _run(commands: Sequence[Command], arrivals: Mapping[int, int] | None = None)
     status = _status([row[:-1] for row in rows])
     eons = {status.eon} | effects
     reason = stopped(status)
-    found = Findings(read_facts(commands, status.eon, eons, owners, reason.code if reason else ""))
-    accounts = load_accounts(owners, eons)
+    situation = read_situation(commands, status.eon, eons, owners, reason.code if reason else "")
+    found = Findings(situation.facts)
+    accounts = dict(situation.accounts)
+    open_accounts(accounts, owners, eons)
     events: list[Event | Refusal] = []
     changed: dict[Key, engine.Account] = {}
     for command in commands:
@@ -170,25 +173,35 @@ def _run(commands: Sequence[Command], arrivals: Mapping[int, int] | None = None)
             accounts.update(after)
             changed.update(after)
             found.note(event)
-    return _write(events, changed, arrivals or {})
+    return _write(events, changed, situation, arrivals or {})
 
 
 def _write(
-    events: Sequence[Event | Refusal], changed: dict[Key, engine.Account], arrivals: Mapping[int, int]
+    events: Sequence[Event | Refusal],
+    changed: dict[Key, engine.Account],
+    situation: Situation,
+    arrivals: Mapping[int, int],
 ) -> list[Outcome]:
     now = timezone.now()
     writer = Writer(operator(), now, arrivals)
     stored: dict[int, Outcome] = {}
     transfers = [event for event in events if isinstance(event, Transferred)]
     placed = [event for event in events if isinstance(event, OrderPlaced)]
-    markers = _write_transfers(transfers, writer, stored)
+    adding = _add_transfers(transfers, situation, writer, stored)
     for order in writer.place(placed):
         stored[id(order.event)] = order
     for event in events:
         if not isinstance(event, Transferred | Moved | Refusal | OrderPlaced):
             stored[id(event)] = writer.add(event)
     writer.write()
-    save_accounts(changed, writer.newest_state, [*markers, *_telling(writer.told, now, orders=bool(placed))])
+    # In a batch of transfers only, who gets no new state has received and nothing else.
+    only_transfers = all(isinstance(event, Transferred | Refusal) for event in events)
+    received = changed.keys() - writer.newest_state.keys() if only_transfers else ()
+    plans.run(
+        *adding,
+        *_telling(writer.told, now, orders=bool(placed)),
+        *saving(changed, writer.newest_state, situation.accounts, received),
+    )
     outcomes: list[Outcome] = []
     for event in events:
         outcome = stored.get(id(event), event)
@@ -197,66 +210,42 @@ def _write(
     return outcomes
 
 
-def _write_transfers(
-    transfers: Sequence[Transferred], writer: Writer, stored: dict[int, Outcome]
+def _add_transfers(
+    transfers: Sequence[Transferred], situation: Situation, writer: Writer, stored: dict[int, Outcome]
 ) -> list[Call]:
-    """What is left to do is returned."""
+    """What adds the transfers and their states."""
     if not transfers:
         return []
-    ids = zip(*row_numbers(len(transfers), len(transfers)), strict=True)
-    states: list[Row] = []
     rows: list[Row] = []
-    for event, (state_id, transfer_id) in zip(transfers, ids, strict=True):
-        result = StoredTransfer(
-            transfer_id, uuid.uuid4(), writer.now, writer.operator.sign(event.message), event
-        )
+    for event, state, key in zip(transfers, situation.state_ids, situation.transfer_ids, strict=False):
+        signature = writer.operator.sign(event.message)
+        result = StoredTransfer(key, uuid.uuid4(), writer.now, signature, event)
         stored[id(event)] = result
-        states.append(_state_row(state_id, result))
-        rows.append(_transfer_row(state_id, result))
-        writer.newest_state[event.sender.wallet, event.eon] = state_id
-        writer.told.append((Told.TRANSFER_CONFIRMATION, transfer_id))
-    copy("ledger_activestate", STATE_COLUMNS, states)
-    copy("ledger_transfer", TRANSFER_COLUMNS, rows)
-    return [_keeping(transfers)]
+        rows.append(_row(state, result))
+        writer.newest_state[event.sender.wallet, event.eon] = state
+        writer.told.append((Told.TRANSFER_CONFIRMATION, key))
+    return [ADD_TRANSFERS(*map(array, zip(*rows, strict=True)), writer.now), _keeping(transfers)]
 
 
-TRANSFER_COLUMNS = (
-    "id, tx_id, wallet_id, recipient_id, eon_number, amount, nonce, position, sender_active_state_id, time,"
-    " passive, swap, processed, complete, cancelled, voided, appended, sell_order"
-)
-
-
-def _state_row(state_id: int, stored: StoredTransfer) -> Row:
-    event = stored.event
+def _row(state: int, transfer: StoredTransfer) -> Row:
+    event = transfer.event
     return (
-        state_id,
-        event.sender.wallet,
-        event.eon,
-        event.spent,
-        event.gained,
-        event.tx_set_hash,
-        event.tx_set_index,
-        join(event.tx_set_proof),
-        event.signature,
-        stored.operator_signature,
-        stored.time,
-    )
-
-
-def _transfer_row(state_id: int, stored: StoredTransfer) -> Row:
-    event = stored.event
-    return (
-        stored.id,
-        stored.tx_id,
+        state,
+        transfer.id,
+        transfer.tx_id,
         event.sender.wallet,
         event.recipient.wallet,
         event.eon,
         event.amount,
         event.nonce,
         event.position,
-        state_id,
-        stored.time,
-        *(True, False, True, True, False, False, True, True),
+        event.spent,
+        event.gained,
+        event.tx_set_hash,
+        event.tx_set_index,
+        join(event.tx_set_proof),
+        event.signature,
+        transfer.operator_signature,
     )
 
 
