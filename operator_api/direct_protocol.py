@@ -8,13 +8,14 @@ its `RequestResponseCycle`, and becomes one when it is left to the general way.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import Any, ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from operator_api import limits
-from operator_api.bridge import Answer, Scope
+from operator_api.bridge import Answer, Headers, Scope
 from operator_api.direct import Direct, Endpoint
 from operator_api.learned import kind_of
 from operator_api.limits import Taken
@@ -28,17 +29,16 @@ LARGEST_BODY = 65_536
 PIECES_SECONDS = 1.0
 """For the rest of a body that is longer than a packet. The general way waits longer."""
 
-HEADS = 4
-"""Heads known of each connection: the lengths of bodies differ by a few digits."""
-
 LARGEST_HEAD = 2_048
-"""Bytes of a head that is known."""
+"""Bytes of a head that a connection knows."""
+LENGTH = re.compile(rb"\r\nContent-Length: *([0-9]+)\r\n", re.IGNORECASE)
+LENGTH_DIGITS = 9
 
 
 class Head:
     """What all that stands before the body of a direct request says."""
 
-    __slots__ = ("endpoint", "given", "kind", "length", "network", "scope")
+    __slots__ = ("endpoint", "given", "kind", "network", "scope")
 
     def __init__(self, direct: Direct, endpoint: Endpoint, scope: Scope) -> None:
         self.endpoint = endpoint
@@ -47,8 +47,39 @@ class Head:
         self.kind, self.given = kind_of(endpoint.path, origin["scheme"], origin["headers"])
         client = origin["client"]
         self.network = network(client[0] if client else "")
-        self.length = 0
-        """Bytes of the body, where the head is one that the connection knows."""
+
+
+class Known:
+    """A head as it was sent, which may come again with another length of the body."""
+
+    __slots__ = ("_after", "_before", "head")
+
+    def __init__(self, head: Head, before: bytes, after: bytes) -> None:
+        self.head = head
+        self._before, self._after = before, after
+
+    def body(self, data: bytes) -> bytes | None:
+        """The body, if data are a whole request with this head."""
+        if not data.startswith(self._before):
+            return None
+        start = len(self._before)
+        end = data.find(b"\r", start, start + LENGTH_DIGITS)
+        length = data[start:end]
+        if not data.startswith(self._after, end) or not length.isdigit():
+            return None
+        body = data[end + len(self._after) :]
+        return body if len(body) == int(length) else None
+
+
+def known(head: Head, data: bytes, body: bytes | bytearray) -> Known | None:
+    """The head of a request that came as `data`; None if something else may be in them."""
+    end = len(data) - len(body)
+    text = data[: min(end, LARGEST_HEAD)]
+    length = LENGTH.search(text)
+    # With bare line feeds, a head may end before an empty line does.
+    if length is None or text.find(b"\r\n\r\n") + 4 != end or text.count(b"\n") != text.count(b"\r\n"):
+        return None
+    return Known(head, text[: length.start(1)], text[length.end(1) :])
 
 
 class DirectProtocol(HttpToolsProtocol):
@@ -58,9 +89,7 @@ class DirectProtocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._heads: dict[bytes, Head] = {}
-        self._last = b""
-        """The head of the last whole request that was parsed."""
+        self._known: Known | None = None
         self._between = True
         """Whether the parser has had whole requests only."""
         self._idle_since: float | None = None
@@ -68,36 +97,26 @@ class DirectProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         # Clients send the same head again and again: one that is known need not be parsed.
-        text = data[: data.find(b"\r\n\r\n") + 4]
-        length = len(data) - len(text)
-        head = self._heads.get(text)
-        between = self._between
-        if head is not None and head.length == length and between and self._free():
-            self._unset_keepalive_if_required()
-            known = DirectCycle(self, head, keep_alive=True, body=data[len(text) :])
-            self.cycle = cast(Any, known)
-            known.begin()
-            return
-        before: Any = self.cycle
+        between, before = self._between, cast(Any, self.cycle)
+        if self._known is not None and between:
+            body = self._known.body(data)
+            if body is not None and self._free():
+                self._unset_keepalive_if_required()
+                self._begin(self._known.head, body)
+                return
         super().data_received(data)
         cycle: Any = self.cycle
         if type(cycle) is not DirectCycle:
             return
         if cycle.more_body:
             cycle.wait()
-        elif between and cycle is not before and len(cycle.body) == length:
-            self._remember(text, length, cycle)
+        elif between and cycle is not before and cycle.keep_alive:
+            self._known = known(cycle.head, data, cycle.body)
 
-    def _remember(self, text: bytes, length: int, cycle: DirectCycle) -> None:
-        """Know the head of a request that came in one piece, if the last one had the same: some are never the same,
-        such as those with an id. One with a bare line feed may end before `text` does."""
-        if text != self._last:
-            self._last = text[:LARGEST_HEAD]
-        elif cycle.keep_alive and text.count(b"\n") == text.count(b"\r\n"):
-            if len(self._heads) >= HEADS:
-                self._heads.clear()
-            cycle.head.length = length
-            self._heads[text] = cycle.head
+    def _begin(self, head: Head, body: bytes) -> None:
+        cycle = DirectCycle(self, head, keep_alive=True, body=body)
+        self.cycle = cast(Any, cycle)
+        cycle.begin()
 
     def on_message_begin(self) -> None:
         self._between = False
@@ -277,7 +296,7 @@ class DirectCycle:
         path = self.head.endpoint.path
         scope.update(method="POST", path=path, raw_path=path.encode(), query_string=b"")
         # What is behind may change the scope, and the head may come again.
-        scope.update(headers=scope["headers"].copy(), state=protocol.app_state.copy())
+        scope.update(headers=self._headers(), state=protocol.app_state.copy())
         if self._taken is not None:
             scope[TAKEN] = self._taken
         cycle = RequestResponseCycle(
@@ -298,6 +317,14 @@ class DirectCycle:
         if protocol.cycle is cast(Any, self):
             protocol.cycle = cycle
         protocol._start_asgi_task(cycle, protocol.app)
+
+    def _headers(self) -> Headers:
+        """The request's headers. Those of its head may have come with a body of another length."""
+        headers: Headers = self.head.scope["headers"]
+        if self.more_body:
+            return headers.copy()
+        own = b"content-length", b"%d" % len(self.body)
+        return [own if line[0] == b"content-length" else line for line in headers]
 
 
 class _Unheard:
