@@ -57,16 +57,6 @@ def attach(meter: Meter) -> None:
             with meter.measuring(str(query)):
                 super().execute(query, parameters)
 
-        def copy_expert(self, sql: Any, file: Any, size: int = 8192) -> None:
-            with meter.measuring(str(sql)):
-                super().copy_expert(sql, file, size)
-
-    def commit() -> None:
-        with meter.measuring("COMMIT"):
-            plain()
-
-    plain = connection._commit  # type: ignore[attr-defined]
-    connection._commit = commit  # type: ignore[attr-defined]
     connection.connection.cursor_factory = Measured
 
 

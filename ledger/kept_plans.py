@@ -4,14 +4,15 @@ it."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from enum import Enum
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
+from django.db.transaction import TransactionManagementError
 
+from ledger.explicit_transaction import explicit_transaction, outside_transactions
 from ledger.prepared import Prepared
 from ledger.sql import Row
 
@@ -28,30 +29,43 @@ _KEEP = "; ".join(f"SET LOCAL {name} = {value}" for name, value in _PLANNING.ite
 _AS_BEFORE = "; ".join(f"SET LOCAL {name} TO DEFAULT" for name in _PLANNING)
 
 
-class _State(Enum):
-    NO = 0
-    FROM_NOW = 1
-    YES = 2
-
-
-_kept: ContextVar[_State] = ContextVar("plans_are_kept", default=_State.NO)
+_first: ContextVar[str | None] = ContextVar("first_of_kept_plans", default=None)
+"""What goes before the next statements, whose plans are kept; None where none are."""
 
 
 @contextmanager
 def kept_plans(alone: bool) -> Iterator[None]:
     """Inside, `run` keeps the plans of its statements. They are few and look rows up by the index, as other
     statements of the transaction are then made to do, too: until its end if it is for these statements `alone`."""
-    if _kept.get() is not _State.NO:
+    if _first.get() is not None:
         yield
         return
-    token = _kept.set(_State.FROM_NOW)
-    try:
+    with _keeping(_KEEP):
         yield
-        if not alone and _kept.get() is _State.YES:
+        if not alone and not _first.get():
             with connection.cursor() as cursor:
                 cursor.execute(_AS_BEFORE)
+
+
+@contextmanager
+def _keeping(first: str) -> Iterator[None]:
+    token = _first.set(first)
+    try:
+        yield
     finally:
-        _kept.reset(token)
+        _first.reset(token)
+
+
+@contextmanager
+def own_transaction() -> Iterator[Callable[..., object]]:
+    """Inside, `run` keeps the plans of its statements, in a transaction that its first call begins. What is yielded
+    is to be called with the last statements, and commits, unless this is inside of the caller's transaction."""
+    if outside_transactions():
+        with explicit_transaction(), _keeping(f"BEGIN; {_KEEP}"):
+            yield _commit
+    else:
+        with transaction.atomic(), kept_plans(alone=True):
+            yield run
 
 
 class Kept(Prepared):
@@ -80,13 +94,27 @@ def run(*calls: Call) -> list[Row]:
     if not calls:
         return []
     with connection.cursor() as cursor:
-        if _kept.get() is _State.NO:
+        if _first.get() is None:
             for statement, parameters in calls:
                 statement.execute(cursor, parameters)
         else:
-            parts = [statement.prepare(cursor) for statement, _ in calls]
-            if _kept.get() is _State.FROM_NOW:
-                parts.insert(0, _KEEP)
-                _kept.set(_State.YES)
-            cursor.execute("; ".join(parts), [value for _, parameters in calls for value in parameters])
+            _send(cursor, calls)
         return list(cursor.fetchall()) if cursor.description else []
+
+
+def _commit(*calls: Call) -> None:
+    """Run statements in order and commit, in one round trip: the first that fails ends it, and nothing is kept."""
+    with connection.cursor() as cursor:
+        _send(cursor, calls, "COMMIT")
+        if (
+            cursor.statusmessage != "COMMIT"
+        ):  # that of a transaction that an error had ended already is a rollback
+            raise TransactionManagementError(f"COMMIT was answered by {cursor.statusmessage}")
+
+
+def _send(cursor: Any, calls: Sequence[Call], *after: str) -> None:
+    statements = [statement.prepare(cursor) for statement, _ in calls]
+    before = filter(None, [_first.get()])
+    values = [value for _, parameters in calls for value in parameters]
+    cursor.execute("; ".join([*before, *statements, *after]), values)
+    _first.set("")

@@ -15,7 +15,6 @@ from functools import cache
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
 from django.utils import timezone
 
 from ledger import engine
@@ -33,7 +32,7 @@ from ledger.engine import (
     Transferred,
 )
 from ledger.facts import Findings, Situation, read_situation
-from ledger.kept_plans import Call, Kept, kept_plans
+from ledger.kept_plans import Call, Kept, kept_plans, own_transaction
 from ledger.models import ChainStatus, Outbox
 from ledger.models import Event as Told
 from ledger.orders import StoredOrder, Writer
@@ -133,8 +132,12 @@ def stopped(status: ChainStatus) -> ErrorCode | None:
 
 def execute(commands: Sequence[Command]) -> list[Outcome]:
     """Decide and write the commands in a transaction of their own; one outcome each, in order."""
-    with transaction.atomic(), kept_plans(alone=True):
-        return _run(commands)
+    if not commands:
+        return []
+    with own_transaction() as run_last:
+        outcomes, last = _run(commands)
+        run_last(*last)
+    return outcomes
 
 
 def run(commands: Sequence[Command], arrivals: Mapping[int, int] | None = None) -> list[Outcome]:
@@ -143,13 +146,18 @@ def run(commands: Sequence[Command], arrivals: Mapping[int, int] | None = None) 
 
     Raises HubNotReadyError, and ValueError for a fact of the chain that comes after its eon was closed.
     """
-    with kept_plans(alone=False):
-        return _run(commands, arrivals)
-
-
-def _run(commands: Sequence[Command], arrivals: Mapping[int, int] | None = None) -> list[Outcome]:
     if not commands:
         return []
+    with kept_plans(alone=False):
+        outcomes, last = _run(commands, arrivals)
+        plans.run(*last)
+    return outcomes
+
+
+def _run(
+    commands: Sequence[Command], arrivals: Mapping[int, int] | None = None
+) -> tuple[list[Outcome], list[Call]]:
+    """What becomes of the commands, and the statements that are still to be run for it."""
     owners = {owner.wallet: owner for command in commands for owner in command.owners}
     # What wallets want belongs to the latest eon or is refused; what the chain did may belong to the one before.
     effects = {command.eon for command in commands if isinstance(command, ChainEffect)}
@@ -181,7 +189,7 @@ def _write(
     changed: dict[Key, engine.Account],
     situation: Situation,
     arrivals: Mapping[int, int],
-) -> list[Outcome]:
+) -> tuple[list[Outcome], list[Call]]:
     now = timezone.now()
     writer = Writer(operator(), now, arrivals)
     stored: dict[int, Outcome] = {}
@@ -197,17 +205,16 @@ def _write(
     # In a batch of transfers only, who gets no new state has received and nothing else.
     only_transfers = all(isinstance(event, Transferred | Refusal) for event in events)
     received = changed.keys() - writer.newest_state.keys() if only_transfers else ()
-    plans.run(
-        *adding,
-        *_telling(writer.told, now, orders=bool(placed)),
-        *saving(changed, writer.newest_state, situation.accounts, received),
-    )
     outcomes: list[Outcome] = []
     for event in events:
         outcome = stored.get(id(event), event)
         assert isinstance(outcome, StoredTransfer | StoredOrder | Moved | Refusal)
         outcomes.append(outcome)
-    return outcomes
+    return outcomes, [
+        *adding,
+        *_telling(writer.told, now, orders=bool(placed)),
+        *saving(changed, writer.newest_state, situation.accounts, received),
+    ]
 
 
 def _add_transfers(

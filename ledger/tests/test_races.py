@@ -210,6 +210,23 @@ def test_a_transfer_that_waited_for_the_new_eons_first_deposit_is_refused(play: 
     check_checkpoint(2)
 
 
+def test_a_transfer_that_waited_for_the_recipients_first_account_finds_it(play: Play) -> None:
+    alice, bob = funded(play, 2)
+    play.next_eon()
+    alice.enter(2)
+    locked, go = Flag(), Flag()
+    holder = Running(partial(held, partial(play.deposit, bob, 7), bob, locked, go))
+    assert locked.wait(10)
+    waiting = Running(partial(_alone, alice.transfer(bob.owner, 100)))
+    until(waiting_for_a_lock)
+    go.set()
+    assert holder.outcome() is None
+    assert isinstance(waiting.outcome(), StoredTransfer)
+    account = Account.objects.get(wallet=bob.wallet_id, eon_number=2)
+    assert (account.opening, account.deposited, account.received) == (100, 7, 100)
+    check_ledger()
+
+
 # --- group commit ----------------------------------------------------------------------------------------------
 
 
