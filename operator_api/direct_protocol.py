@@ -1,6 +1,8 @@
 """Requests for the direct way are taken where the server has parsed them, and answered with one write: the way
 through ASGI costs a task, an event and seven messages a request.
 
+A connection knows the last head of such a request: one that comes again, with a body of any length, is not parsed.
+
 Built on the insides of uvicorn's protocol, whose version is pinned: a request under way stands where uvicorn has
 its `RequestResponseCycle`, and becomes one when it is left to the general way.
 """
