@@ -135,8 +135,8 @@ SELECT ({LATEST}), ARRAY(SELECT wallet_count FROM ledger_token WHERE id = ANY($1
         SELECT FROM ledger_blacklist b WHERE b.address = p.address OFFSET 0)),
     EXISTS (SELECT FROM place p WHERE EXISTS (SELECT FROM ledger_deposit d
         WHERE d.wallet_id IS NULL AND (d.token_id, d.address) = (p.token_id, p.address) OFFSET 0)),
-    {", ".join(store.STATUS_COLUMNS)}
-FROM ledger_chainstatus""",  # noqa: S608  (nothing from outside)
+    {store.STATUS_COLUMNS.text}
+FROM ledger_chainstatus c""",  # noqa: S608  (nothing from outside)
 )
 
 
@@ -150,9 +150,9 @@ def _lock(admissions: Sequence[Admission], eons: Iterable[int]) -> _Found:
     rows = _FACTS.run(ids, *places, after=(f"{share}; {_LOCK}", [*parameters, ids]))
     if not rows:
         raise store.HubNotReadyError
-    terms, counts, taken, barred, waiting, *status = rows[0]
+    terms, counts, taken, barred, waiting = rows[0][:5]
     return _Found(
-        store.status_of(status),
+        store.STATUS_COLUMNS.get(rows[0], 5),
         terms or 0,
         dict(zip(tokens, counts, strict=True)),
         {(admissions[number - 1].token_id, admissions[number - 1].address) for number in taken},

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
 from django.db.transaction import TransactionManagementError
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 
 def outside_transactions() -> bool:
     """Whether statements are now committed one by one, so that a transaction can begin."""
-    return not connection.in_atomic_block and connection.get_autocommit()
+    database = connections[DEFAULT_DB_ALIAS]
+    return not database.in_atomic_block and database.get_autocommit()
 
 
 @contextmanager
@@ -23,37 +25,38 @@ def explicit_transaction() -> Iterator[None]:
 
     Raises TransactionManagementError if the transaction was not ended inside.
     """
-    connection.close_if_health_check_failed()
-    connection.ensure_connection()
-    connection.needs_rollback = False
-    connection.in_atomic_block = True
+    database: Any = connections[DEFAULT_DB_ALIAS]
+    database.close_if_health_check_failed()
+    database.ensure_connection()
+    database.needs_rollback = False
+    database.in_atomic_block = True
     try:
         yield
-        if not _over():
+        if not _over(database):
             raise TransactionManagementError("a transaction was begun and not committed")
     except BaseException:
-        _abandon()
+        _abandon(database)
         raise
-    connection.in_atomic_block = False
-    connection.run_and_clear_commit_hooks()
+    database.in_atomic_block = False
+    database.run_and_clear_commit_hooks()
 
 
-def _over() -> bool:
+def _over(database: Any) -> bool:
     """Whether the server has no transaction open, which each answer says. Not so if the connection is lost."""
-    status: int = connection.connection.info.transaction_status
+    status: int = database.connection.info.transaction_status
     return status == TRANSACTION_STATUS_IDLE
 
 
-def _abandon() -> None:
+def _abandon(database: Any) -> None:
     """Leave nothing of the transaction, and a connection that can be used or is made anew."""
-    connection.in_atomic_block = False
-    connection.needs_rollback = False
-    connection.run_on_commit = []
-    if connection.closed_in_transaction:
-        connection.connection = None
-    elif not _over():
+    database.in_atomic_block = False
+    database.needs_rollback = False
+    database.run_on_commit = []
+    if database.closed_in_transaction:
+        database.connection = None
+    elif not _over(database):
         try:
-            with connection.cursor() as cursor:
+            with database.cursor() as cursor:
                 cursor.execute("ROLLBACK")
         except (DatabaseError, InterfaceError):
-            connection.close()
+            database.close()

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.db.transaction import TransactionManagementError
 
 from ledger.explicit_transaction import explicit_transaction, outside_transactions
-from ledger.prepared import Prepared
+from ledger.prepared import Prepared, prepare
 from ledger.sql import Row
 
 _PLANNING = {
@@ -113,8 +113,9 @@ def _commit(*calls: Call) -> None:
 
 
 def _send(cursor: Any, calls: Sequence[Call], *after: str) -> None:
-    statements = [statement.prepare(cursor) for statement, _ in calls]
-    before = filter(None, [_first.get()])
+    statements = [statement for statement, _ in calls]
+    prepare(cursor, *statements)
+    texts = filter(None, [_first.get(), *(statement.execution for statement in statements), *after])
     values = [value for _, parameters in calls for value in parameters]
-    cursor.execute("; ".join([*before, *statements, *after]), values)
+    cursor.execute("; ".join(texts), values)
     _first.set("")

@@ -27,28 +27,31 @@ class Prepared:
             raise ValueError(f"there is a prepared statement {name} already")
         _names.add(name)
         self.name = name
-        self._prepare = f"PREPARE {name} {_list(types)} AS {statement}"
-        self._execute = f"EXECUTE {name} {_list(['%s'] * len(types))}"
+        self.preparation = f"PREPARE {name} {_list(types)} AS {statement}"
+        self.execution = f"EXECUTE {name} {_list(['%s'] * len(types))}"
 
     def run(self, *parameters: Any, after: tuple[str, Sequence[Any]] = ("", ())) -> list[Row]:
         """All rows of running it in the caller's transaction; `after` is a statement that ends in a semicolon and
         goes before it in the same round trip, with its parameters."""
         first, firsts = after
-        return self._run(connections[DEFAULT_DB_ALIAS], f"{first} {self._execute}", [*firsts, *parameters])
+        return self._run(connections[DEFAULT_DB_ALIAS], f"{first} {self.execution}", [*firsts, *parameters])
 
     def _run(self, connection: Any, statement: str, parameters: Sequence[Any]) -> list[Row]:
         with connection.cursor() as cursor:
-            self.prepare(cursor)
+            prepare(cursor, self)
             cursor.execute(statement, parameters)
             return list(cursor.fetchall())
 
-    def prepare(self, cursor: Any) -> str:
-        """What executes the statement, which the cursor's connection knows then."""
-        prepared = _known.setdefault(cursor.connection, set())
-        if self.name not in prepared:
-            cursor.execute(self._prepare)
-            prepared.add(self.name)
-        return self._execute
+
+def prepare(cursor: Any, *statements: Prepared) -> None:
+    """Have the cursor's connection know the statements."""
+    known = _known.get(cursor.connection)
+    if known is None:
+        known = _known[cursor.connection] = set()
+    for statement in statements:
+        if statement.name not in known:
+            cursor.execute(statement.preparation)
+            known.add(statement.name)
 
 
 def _list(parts: Sequence[str]) -> str:
@@ -66,12 +69,12 @@ class PreparedRead(Prepared):
             # Django asks each connection once a request whether it is alive: a round trip, which this query spares.
             connection.health_check_done = True
         try:
-            return self._run(connection, self._execute, parameters)
+            return self._run(connection, self.execution, parameters)
         except (InterfaceError, OperationalError):
             if not alone or connection.connection is None or not connection.connection.closed:
                 raise
             connection.close()
-            return self._run(connection, self._execute, parameters)
+            return self._run(connection, self.execution, parameters)
 
 
 def given(*names: str) -> str:

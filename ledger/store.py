@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
@@ -20,6 +19,7 @@ from django.utils import timezone
 from ledger import engine
 from ledger import kept_plans as plans
 from ledger.accounts_sql import LOCK, open_accounts, saving
+from ledger.columns import Columns
 from ledger.engine import (
     ChainEffect,
     Command,
@@ -58,8 +58,8 @@ class StoredTransfer:
 ORDERS_CHANNEL = "orders"
 """PostgreSQL's channel on which new orders wake the matching when they are committed."""
 
-STATUS_COLUMNS = [field.attname for field in ChainStatus._meta.concrete_fields]
-STATUS = f"SELECT {', '.join(STATUS_COLUMNS)} FROM ledger_chainstatus"  # noqa: S608  (the model's columns)
+STATUS_COLUMNS = Columns(ChainStatus, "c")
+STATUS = f"SELECT {STATUS_COLUMNS.text} FROM ledger_chainstatus c"  # noqa: S608  (the model's columns)
 
 _EON = "((head_block - genesis_block) / blocks_per_eon + 1)"
 _SHARE = Kept(
@@ -69,7 +69,7 @@ _SHARE = Kept(
     " ORDER BY 1) eons",
 )
 """Shares the ledgers of eons, and of the latest one."""
-_LATEST = Kept("latest", [], STATUS.replace(" FROM", f", {sharing(_EON)} FROM"))
+_LATEST = Kept("latest", [], f"SELECT {STATUS_COLUMNS.text}, {sharing(_EON)} FROM ledger_chainstatus c")  # noqa: S608
 """Where the chain stands; the ledger of the latest eon is shared."""
 
 Outcome = StoredTransfer | StoredOrder | Moved | Refusal
@@ -106,14 +106,7 @@ def chain_status() -> ChainStatus:
 def _status(rows: Sequence[Row]) -> ChainStatus:
     if not rows:
         raise HubNotReadyError
-    return status_of(rows[0])
-
-
-def status_of(row: Sequence[Any]) -> ChainStatus:
-    """The status in a row with STATUS_COLUMNS."""
-    status = ChainStatus.from_db(None, STATUS_COLUMNS, row)
-    status.head_hash = bytes(status.head_hash)
-    return status
+    return STATUS_COLUMNS.get(rows[0])
 
 
 def stopped(status: ChainStatus) -> ErrorCode | None:
@@ -163,8 +156,9 @@ def _run(
     effects = {command.eon for command in commands if isinstance(command, ChainEffect)}
     # A new eon may have begun while this waited, and the wallets' accounts in it have been opened with what they
     # had then: only the eon read under the locks is the latest one for them.
-    rows = plans.run(_SHARE(array(effects)), LOCK(array(sorted(owners))), _LATEST())
-    status = _status([row[:-1] for row in rows])
+    share = _SHARE(array(effects)) if effects else _LATEST()
+    rows = plans.run(share, LOCK(array(sorted(owners))), _LATEST())
+    status = _status(rows)
     eons = {status.eon} | effects
     reason = stopped(status)
     situation = read_situation(commands, status.eon, eons, owners, reason.code if reason else "")
@@ -277,8 +271,8 @@ def tell(*events: tuple[Told, int]) -> None:
 _TELL = Kept(
     "tell",
     ["timestamptz", "text[]", "bigint[]"],
-    "INSERT INTO ledger_outbox (event, object_id, created)"
-    " SELECT event, object_id, $1 FROM unnest($2, $3) n (event, object_id)",
+    "WITH told AS (INSERT INTO ledger_outbox (event, object_id, created)"
+    " SELECT event, object_id, $1 FROM unnest($2, $3) n (event, object_id)) SELECT pg_notify('outbox', '')",
 )
 _NOTIFY = Kept("notify", ["text"], "SELECT pg_notify($1, '')")
 
@@ -287,11 +281,8 @@ def _telling(told: Sequence[tuple[Told, int]], now: datetime, orders: bool) -> l
     """Like `tell`; the matching is woken, too, if there are new orders."""
     if not told:
         return []
-    calls = [
-        _TELL(now, array([event.value for event, _ in told]), array([row for _, row in told])),
-        _NOTIFY("outbox"),
-    ]
-    return [*calls, _NOTIFY(ORDERS_CHANNEL)] if orders else calls
+    tell_all = _TELL(now, array([event.value for event, _ in told]), array([row for _, row in told]))
+    return [tell_all, _NOTIFY(ORDERS_CHANNEL)] if orders else [tell_all]
 
 
 def notify_outbox() -> None:

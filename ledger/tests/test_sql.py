@@ -44,6 +44,9 @@ def test_arrays_hold_what_was_given() -> None:
     found = fetch("SELECT * FROM unnest(%s::bigint[], %s::numeric[], %s::bytea[])", columns)
     assert [(key, n, b if b is None else bytes(b)) for key, n, b in found] == rows
     assert fetch("SELECT * FROM unnest(%s::bigint[])", [array([])]) == []
+    names, texts = [UUID(int=7), UUID(int=2**128 - 1)], [b"", bytes(range(256))]
+    found = fetch("SELECT * FROM unnest(%s::uuid[], %s::bytea[])", [array(names), array(iter(texts))])
+    assert [(UUID(str(name)), bytes(text)) for name, text in found] == list(zip(names, texts, strict=True))
 
 
 def test_a_value_that_no_column_takes_is_not_written_as_its_name() -> None:
