@@ -217,8 +217,10 @@ def _add_transfers(
     """What adds the transfers and their states."""
     if not transfers:
         return []
+    count = len(transfers)
+    ids = zip(situation.state_ids[:count], situation.transfer_ids[:count], strict=True)
     rows: list[Row] = []
-    for event, state, key in zip(transfers, situation.state_ids, situation.transfer_ids, strict=False):
+    for event, (state, key) in zip(transfers, ids, strict=True):
         signature = writer.operator.sign(event.message)
         result = StoredTransfer(key, uuid.uuid4(), writer.now, signature, event)
         stored[id(event)] = result
