@@ -35,7 +35,8 @@ Meet = Callable[[Sequence[Any]], None]
 ALIVE_SECONDS = 1.0
 """How long a connection that answered is taken to answer. One that is lost meanwhile fails one batch, which is then
 tried again command by command."""
-
+FEWEST = 16
+"""Requests that are not worth two batches."""
 
 Queued = TypeVar("Queued")
 
@@ -149,12 +150,19 @@ class Database:
 
 
 def batches(queue: SimpleQueue[Queued | None], largest: int) -> Iterator[list[Queued]]:
-    """What there is in the queue, so many at most, again and again until None is."""
+    """What there is in the queue, so many at most, again and again until None is.
+
+    Who was answered asks again while the next batch is worked on. After a batch of all there would be few to go on
+    with, and nothing to take in during the batch: so each is half of those who wait and those just answered.
+    """
+    tickets: list[Queued] = []
     while True:
         found = queue.get()
-        tickets: list[Queued] = []
+        half = (queue.qsize() + 2 + len(tickets)) // 2
+        limit = min(largest, max(FEWEST, half))
+        tickets = []
         try:
-            while found is not None and len(tickets) < largest - 1:
+            while found is not None and len(tickets) < limit - 1:
                 tickets.append(found)
                 found = queue.get_nowait()
         except Empty:

@@ -110,14 +110,18 @@ async def test_a_second_thread_reads_while_the_first_is_busy() -> None:
     assert committer.batches == [[1], [3]]
 
 
-async def test_what_comes_while_a_batch_is_made_is_the_next_one() -> None:
+@pytest.mark.parametrize(("waiting", "batches"), [(16, [1, 16]), (100, [1, 51, 49])])
+async def test_of_what_comes_while_a_batch_is_made_half_is_the_next_one(
+    waiting: int, batches: list[int]
+) -> None:
+    """Half of those who wait and those just answered, who will ask again; a few are not divided."""
     committer, gate = Doubling(), Gate()
     with line_of(committer) as line:
         first = asyncio.ensure_future(results(line, [3], gate.read))
         assert await asyncio.to_thread(gate.reached.wait, 10)
-        others = asyncio.ensure_future(results(line, 20 * [5]))
+        others = asyncio.ensure_future(results(line, waiting * [5]))
         await asyncio.sleep(0)
         gate.opened.set()
         assert await first == [6]
-        assert await others == 20 * [10]
-    assert committer.batches == [[3], 20 * [5]]
+        assert await others == waiting * [10]
+    assert [len(batch) for batch in committer.batches] == batches
