@@ -27,9 +27,9 @@ GIB = 2**30
 class Figures:
     """What things cost. Milliseconds are of one processor core."""
 
-    transfer_server_ms: float = 0.38
+    transfer_server_ms: float = 0.28
     """Server, a transfer through HTTP at 64 connections."""
-    order_server_ms: float = 0.81
+    order_server_ms: float = 0.61
     """Server, an order of one eon through HTTP at 64 connections."""
     read_server_ms: float = 0.35
     """Server, a wallet's state with its proof."""
@@ -39,7 +39,7 @@ class Figures:
     """Server, an event told to one websocket."""
     connection_kib: float = 35.0
     """Server, memory of a websocket."""
-    match_ms: float = 0.19
+    match_ms: float = 0.13
     """Accounting worker, an order arriving and matched."""
     transfer_postgres_ms: float = 0.12
     """PostgreSQL, a transfer in batches of 32."""
@@ -47,13 +47,13 @@ class Figures:
     """Write-ahead log of a transfer."""
     transfer_stored_bytes: float = 928.0
     """Tables and indexes, a transfer."""
-    order_postgres_ms: float = 0.58
+    order_postgres_ms: float = 0.44
     """PostgreSQL, an order of one eon through HTTP at 64 connections, accepted and matched."""
     transfer_batch_ms: float = 0.31
     """Elapsed, a transfer's part of a batch of 32, from its first statement until it is on disk."""
     event_relay_ms: float = 0.17
     """Relay, an event from the outbox to the log and the servers."""
-    registration_postgres_ms: float = 0.06
+    registration_postgres_ms: float = 0.04
     """PostgreSQL, a registration."""
     checkpoint_us: float = 22.1
     """Checkpoint, elapsed, a wallet."""
