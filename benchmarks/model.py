@@ -31,9 +31,9 @@ class Figures:
     """Server, a transfer through HTTP at 64 connections."""
     order_server_ms: float = 0.61
     """Server, an order of one eon through HTTP at 64 connections."""
-    read_server_ms: float = 0.35
+    read_server_ms: float = 0.2
     """Server, a wallet's state with its proof."""
-    read_postgres_ms: float = 0.34
+    read_postgres_ms: float = 0.21
     """PostgreSQL, the same."""
     frame_server_ms: float = 0.043
     """Server, an event told to one websocket."""
