@@ -15,11 +15,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import logging
 import os
 import resource
 import socket
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -27,6 +28,8 @@ from typing import Any, cast
 import uvicorn
 
 from synchronizer.wire import ServerWire
+
+logger = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -100,11 +103,12 @@ class DrainingServer(uvicorn.Server):
         while self.others:
             await asyncio.sleep(POLL)
             for opened in self.others:
-                with suppress(
-                    OSError
-                ):  # until nobody waits, or this process has as many connections as it may
-                    while True:
-                        await loop.connect_accepted_socket(self._protocol, opened.accept()[0])
+                for connection in waiting(opened):
+                    try:
+                        await loop.connect_accepted_socket(self._protocol, connection)
+                    except Exception:  # one that fails is no reason to leave the others waiting
+                        connection.close()
+                        logger.exception("a connection was lost as it was taken")
 
     def _protocol(self) -> asyncio.Protocol:
         """That of a connection taken for another process, made as uvicorn makes its own."""
@@ -190,6 +194,13 @@ def load() -> tuple[Application, type[asyncio.Protocol]]:
     from operator_api.asgi import HubProtocol, application
 
     return cast(Application, application), HubProtocol
+
+
+def waiting(listening: socket.socket) -> Iterator[socket.socket]:
+    """The connections that wait, until there are none or this process has as many as it may."""
+    with suppress(OSError):
+        while True:
+            yield listening.accept()[0]
 
 
 def passed_on(numbers: Sequence[int] | None) -> list[socket.socket]:
