@@ -25,14 +25,8 @@ from ledger.engine import (
 )
 from ledger.kept_plans import Kept, run
 from ledger.orders import load_orders
-from ledger.orders_sql import ORDERED
+from ledger.orders_sql import ORDERED, STATE_IDS, TRANSFER_IDS, ascending, fresh_numbers
 from ledger.sql import Row, array
-
-
-def _numbers(sequence: str, count: str) -> str:
-    """The SQL of so many fresh numbers of a sequence."""
-    return f"array_to_string(ARRAY(SELECT nextval('{sequence}') FROM generate_series(1, {count})), ' ')"  # noqa: S608
-
 
 _NOTHING = "NULL::bigint, NULL::bytea, NULL::bytea, NULL::bigint"
 # Each nonce is looked up in the one index of all three columns, whatever the planner takes the table for: OFFSET
@@ -52,8 +46,8 @@ _SITUATION = Kept(
     " WHERE state = 'pending' AND wallet_id = ANY($5) GROUP BY wallet_id"
     f" UNION ALL SELECT 'ordered', o.wallet_id, o.recipient_id, '', {_NOTHING}"
     f" FROM ({ORDERED.format(eon='$6', wallets='$7')}) o"
-    f" UNION ALL SELECT 'states', 0, 0, {_numbers('ledger_activestate_id_seq', '$9')}, {_NOTHING}"
-    f" UNION ALL SELECT 'transfers', 0, 0, {_numbers('ledger_transfer_id_seq', '$9')}, {_NOTHING}",
+    f" UNION ALL SELECT 'states', 0, 0, {fresh_numbers(STATE_IDS, '$9')}, {_NOTHING}"
+    f" UNION ALL SELECT 'transfers', 0, 0, {fresh_numbers(TRANSFER_IDS, '$9')}, {_NOTHING}",
 )
 
 
@@ -130,6 +124,6 @@ def read_situation(
         reserved={wallet: int(amount) for wallet, _, amount, *_ in found["reserved"]},
         ordered={wallet for row in found["ordered"] for wallet in row[:2]},
     )
-    states, transfers = (sorted(map(int, found[kind][0][2].split())) for kind in ("states", "transfers"))
+    states, transfers = (ascending(found[kind][0][2]) for kind in ("states", "transfers"))
     accounts = {row[:2]: account_of(row, owners) for row in found["account"]}
     return Situation(accounts, facts, states, transfers)

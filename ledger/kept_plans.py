@@ -106,9 +106,8 @@ def _commit(*calls: Call) -> None:
     """Run statements in order and commit, in one round trip: the first that fails ends it, and nothing is kept."""
     with connection.cursor() as cursor:
         _send(cursor, calls, "COMMIT")
-        if (
-            cursor.statusmessage != "COMMIT"
-        ):  # that of a transaction that an error had ended already is a rollback
+        # After an error that was passed over it is a rollback.
+        if cursor.statusmessage != "COMMIT":
             raise TransactionManagementError(f"COMMIT was answered by {cursor.statusmessage}")
 
 

@@ -34,6 +34,7 @@ from ledger.orders_sql import (
     ORDERED,
     READ,
     STATE_COLUMNS,
+    STATE_IDS,
     VOID_LATER,
     row_numbers,
 )
@@ -246,7 +247,7 @@ class Writer:
     ) -> StoredOrder:
         """An order's last states, countersigned; its later rows are void."""
         order = event.order
-        ids = next_ids("ledger_activestate_id_seq", len(states))
+        ids = next_ids(STATE_IDS, len(states))
         signatures = {column: self.operator.sign(state.message) for column, state in states.items()}
         for key, (column, state) in zip(ids, states.items(), strict=True):
             self.states.append(self._state(key, state, signatures[column]))

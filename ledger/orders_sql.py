@@ -47,21 +47,30 @@ ORDERED = (
 )
 
 
+def fresh_numbers(sequence: str, count: str) -> str:
+    """The SQL of so many fresh numbers of a sequence, as one text, which `ascending` reads."""
+    return f"array_to_string(ARRAY(SELECT nextval('{sequence}') FROM generate_series(1, {count})), ' ')"  # noqa: S608
+
+
+def ascending(numbers: str) -> list[int]:
+    """The numbers in a text."""
+    return sorted(map(int, numbers.split()))
+
+
+STATE_IDS, TRANSFER_IDS = "ledger_activestate_id_seq", "ledger_transfer_id_seq"
 _NUMBERS = Kept(
     "row_numbers",
     ["integer", "integer"],
-    "SELECT 's', nextval('ledger_activestate_id_seq') FROM generate_series(1, $1)"
-    " UNION ALL SELECT 't', nextval('ledger_transfer_id_seq') FROM generate_series(1, $2)",
+    f"SELECT {fresh_numbers(STATE_IDS, '$1')}, {fresh_numbers(TRANSFER_IDS, '$2')}",
 )
 
 
 def row_numbers(states: int, transfers: int) -> tuple[list[int], list[int]]:
     """Fresh row ids of so many active states and transfers, ascending."""
-    found: dict[str, list[int]] = {"s": [], "t": []}
-    if states or transfers:
-        for table, number in run(_NUMBERS(states, transfers)):
-            found[table].append(number)
-    return sorted(found["s"]), sorted(found["t"])
+    if not states and not transfers:
+        return [], []
+    ((of_states, of_transfers),) = run(_NUMBERS(states, transfers))
+    return ascending(of_states), ascending(of_transfers)
 
 
 KEEP_MARKERS = Kept(
