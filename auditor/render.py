@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ledger.order_deliveries import OrderDelivery
     from ledger.proofs import Proof
     from ledger.store import StoredTransfer
+    from ledger.transfer_rows import Confirmed
 
 Object = dict[str, Any]
 """A JSON object, ready for the encoder."""
@@ -129,7 +130,7 @@ def state_or_none(row: ActiveState | None) -> Object | None:
     return None if row is None else active_state(row)
 
 
-def state_of(state: SignedState | Transferred, operator_signature: bytes | None) -> Object:
+def state_of(state: SignedState | Transferred | Confirmed, operator_signature: bytes | None) -> Object:
     """A state just signed, without reading it again."""
     return {
         **_signatures(state.signature, operator_signature, state.spent, state.gained),
@@ -139,7 +140,7 @@ def state_of(state: SignedState | Transferred, operator_signature: bytes | None)
     }
 
 
-def _signatures(wallet: bytes, operator: bytes | None, spendings: int, gains: int) -> Object:
+def _signatures(wallet: bytes, operator: bytes | None, spendings: int | str, gains: int | str) -> Object:
     return {
         "wallet_signature": wallet.hex(),
         "operator_signature": None if operator is None else operator.hex(),
@@ -174,38 +175,38 @@ def _receipt(
     row_id: int,
     sender: Object,
     recipient: Object,
-    amount: int,
-    time: datetime,
+    amount: int | str,
+    time: int,
     eon: int,
     state: Object,
-    nonce: int,
-    position: int | None,
-    tx_id: UUID,
+    nonce: int | str,
+    position: int | str,
+    tx_id: UUID | str,
 ) -> Object:
     return {
         "id": row_id,
         "wallet": sender,
         "amount": str(amount),
-        "time": seconds(time),
+        "time": time,
         "eon_number": eon,
         "sender_active_state": state,
         "recipient": recipient,
         "nonce": str(nonce),
-        "position": _amount(position),
+        "position": str(position),
         "tx_id": str(tx_id),
     }
 
 
-def transfer_receipt(row: Transfer) -> Object:
-    """The answer to a transfer, §4.6; also the payload of TRANSFER_CONFIRMATION."""
+def receipt_told(row: Confirmed) -> Object:
+    """The payload of TRANSFER_CONFIRMATION, §4.6."""
     return _receipt(
-        row_id=row.pk,
-        sender=wallet_ref(row.wallet),
-        recipient=wallet_ref(row.recipient),
+        row_id=row.id,
+        sender=owner_ref(row.sender),
+        recipient=owner_ref(row.recipient),
         amount=row.amount,
         time=row.time,
-        eon=row.eon_number,
-        state=active_state(row.sender_active_state),
+        eon=row.eon,
+        state=state_of(row, row.operator_signature),
         nonce=row.nonce,
         position=row.position,
         tx_id=row.tx_id,
@@ -213,14 +214,14 @@ def transfer_receipt(row: Transfer) -> Object:
 
 
 def receipt_of(stored: StoredTransfer) -> Object:
-    """The receipt of a transfer just written, without reading it again."""
+    """The answer to a transfer, §4.6, just as it was written."""
     event = stored.event
     return _receipt(
         row_id=stored.id,
         sender=owner_ref(event.sender),
         recipient=owner_ref(event.recipient),
         amount=event.amount,
-        time=stored.time,
+        time=seconds(stored.time),
         eon=event.eon,
         state=state_of(event, stored.operator_signature),
         nonce=event.nonce,

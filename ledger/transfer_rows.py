@@ -7,8 +7,11 @@ to run them.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 
 from ledger.columns import Columns
+from ledger.engine import Owner
+from ledger.fields import split_hashes
 from ledger.models import ActiveState, Token, Transfer, Wallet
 from ledger.prepared import PreparedRead, given
 from ledger.proofs import ProofKey
@@ -35,16 +38,62 @@ SELECT x.* FROM {given("wallet", "eon")}, LATERAL (
     SELECT * FROM ledger_transfer
     WHERE {{side}} = k.wallet AND eon_number = k.eon AND appended AND id >= $3 {{more}} OFFSET 0
 ) x"""  # noqa: S608  (constants)
+_JOINS = """
+JOIN ledger_activestate s ON s.id = x.sender_active_state_id
+JOIN ledger_wallet w ON w.id = x.wallet_id JOIN ledger_token t ON t.id = w.token_id
+JOIN ledger_wallet v ON v.id = x.recipient_id"""
+_BOUGHT = "JOIN ledger_token u ON u.id = v.token_id"
+_COLUMNS = ", ".join(part.text for part in _PARTS)
 _TRANSFERS = PreparedRead(
     "transfers",
     ["bigint[]", "bigint[]", "bigint", "boolean"],
-    f"""SELECT {", ".join(part.text for part in _PARTS)} FROM (
+    f"""SELECT {_COLUMNS} FROM (
         {_OF_WALLET.format(side="wallet_id", more="")} UNION ALL
         {_OF_WALLET.format(side="recipient_id", more="AND (swap OR $4)")}
-    ) x JOIN ledger_activestate s ON s.id = x.sender_active_state_id
-    JOIN ledger_wallet w ON w.id = x.wallet_id JOIN ledger_token t ON t.id = w.token_id
-    JOIN ledger_wallet v ON v.id = x.recipient_id JOIN ledger_token u ON u.id = v.token_id""",  # noqa: S608  (constants)
+    ) x {_JOINS} {_BOUGHT}""",  # noqa: S608  (constants)
 )
+_NAMED = PreparedRead(
+    "transfers_named",
+    ["bigint[]"],
+    f"SELECT {_COLUMNS} FROM {given('id')} JOIN ledger_transfer x ON x.id = k.id {_JOINS} {_BOUGHT}",  # noqa: S608
+)
+_CONFIRMED = PreparedRead(
+    "transfers_confirmed",
+    ["bigint[]"],
+    "SELECT x.id, x.tx_id::text, extract(epoch FROM date_trunc('second', x.time))::bigint, x.eon_number,"  # noqa: S608
+    " x.amount::text, x.nonce::text, x.position::text, s.updated_spendings::text, s.updated_gains::text,"
+    " s.tx_set_hash, s.tx_set_index, s.tx_set_proof, s.wallet_signature, s.operator_signature, t.address,"
+    " w.id, w.address, w.trail_identifier, w.registration_eon_number,"
+    " v.id, v.address, v.trail_identifier, v.registration_eon_number"
+    f" FROM {given('id')} JOIN ledger_transfer x ON x.id = k.id {_JOINS} WHERE NOT x.swap",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """A transfer as its wallets are told of it: amounts as decimal texts, the time in UNIX seconds, the state that
+    both signed, and in which eon each wallet registered."""
+
+    id: int
+    tx_id: str
+    time: int
+    eon: int
+    amount: str
+    nonce: str
+    position: str
+    spent: str
+    gained: str
+    tx_set_hash: bytes
+    tx_set_index: int
+    tx_set_proof: Sequence[bytes]
+    signature: bytes
+    operator_signature: bytes
+    sender: Owner
+    sender_registered: int
+    recipient: Owner
+    recipient_registered: int
+
+
 _STATES = PreparedRead(
     "active_states",
     ["bigint[]"],
@@ -65,6 +114,47 @@ def transfers_of(keys: Collection[ProofKey], first: int = 0, received: bool = Tr
         if row[0] not in found:  # both sides of one may have been asked for
             found[row[0]] = _read(row, wallets)
     return [found[key] for key in sorted(found)]
+
+
+def confirmed(ids: Collection[int]) -> dict[int, Confirmed]:
+    """The transfers with these row ids that there are. One statement."""
+    return {row[0]: _confirmed(row) for row in _CONFIRMED.fetch(list(ids))} if ids else {}
+
+
+def _confirmed(row: Row) -> Confirmed:
+    key, tx_id, time, eon, amount, nonce, position, spent, gained, root, index, proof = row[:12]
+    signature, operator_signature, token, *parties = row[12:]
+    (sender, registered), (recipient, recipient_registered) = (
+        (Owner(wallet, bytes(token), bytes(address), trail), since)
+        for wallet, address, trail, since in (parties[:4], parties[4:])
+    )
+    return Confirmed(
+        id=key,
+        tx_id=tx_id,
+        time=time,
+        eon=eon,
+        amount=amount,
+        nonce=nonce,
+        position=position,
+        spent=spent,
+        gained=gained,
+        tx_set_hash=bytes(root),
+        tx_set_index=index,
+        tx_set_proof=split_hashes(proof),
+        signature=bytes(signature),
+        operator_signature=bytes(operator_signature),
+        sender=sender,
+        sender_registered=registered,
+        recipient=recipient,
+        recipient_registered=recipient_registered,
+    )
+
+
+def named_transfers(ids: Collection[int]) -> dict[int, Transfer]:
+    """The transfers and orders with these row ids that there are, with their wallets and the sender's state. One
+    statement."""
+    wallets: dict[int, Wallet] = {}
+    return {row[0]: _read(row, wallets) for row in _NAMED.fetch(list(ids))} if ids else {}
 
 
 def add_order_states(rows: Sequence[Transfer], names: Sequence[str] = ORDER_STATES) -> None:

@@ -25,10 +25,20 @@ from ledger.models import (
     WithdrawalRequest,
 )
 from ledger.store import chain_status
+from ledger.transfer_rows import Confirmed, confirmed
 from synchronizer import log, status
 from synchronizer.log import Entry, Fresh
 from synchronizer.orders import ORDER_EVENTS, told_of
-from synchronizer.streams import ALL_WALLETS, HUB, group_of, name_of, notification, wallet_of
+from synchronizer.streams import (
+    ALL_WALLETS,
+    HUB,
+    group_of,
+    name_of,
+    notification,
+    wallet_group,
+    wallet_name,
+    wallet_of,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -133,8 +143,19 @@ def _reorganisation(row: Reorganisation) -> render.Object:
     }
 
 
-def _confirmation(row: Transfer) -> list[Notice]:
-    return _to_wallets(Event.TRANSFER_CONFIRMATION, [row.recipient, row.wallet], render.transfer_receipt(row))
+def _confirmation(row: Confirmed) -> list[Notice]:
+    text = orjson.Fragment(orjson.dumps(render.receipt_told(row)))
+    parties = (row.recipient, row.recipient_registered), (row.sender, row.sender_registered)
+    return [
+        Notice(
+            wallet_group(owner.token, owner.address),
+            wallet_name(owner.token, owner.address),
+            Event.TRANSFER_CONFIRMATION,
+            text,
+            registered,
+        )
+        for owner, registered in parties
+    ]
 
 
 def _order(event: str) -> Kind:
@@ -151,7 +172,7 @@ def _order(event: str) -> Kind:
             for told in told_of(event, row)
         ]
 
-    return Kind(_rows(kind.rows), tell)
+    return Kind(kind.read, tell)
 
 
 KINDS: Mapping[str, Kind] = {
@@ -171,7 +192,7 @@ KINDS: Mapping[str, Kind] = {
         _rows(lambda: Withdrawal.objects.select_related("wallet__token", "request")),
         lambda row: _to_wallets(Event.CONFIRMED_WITHDRAWAL, [_owner(row)], render.withdrawal(row)),
     ),
-    Event.TRANSFER_CONFIRMATION: Kind(_rows(selectors.full_transfers), _confirmation),
+    Event.TRANSFER_CONFIRMATION: Kind(confirmed, _confirmation),
     **{event: _order(event) for event in ORDER_EVENTS},
     Event.CHECKPOINT_CREATED: Kind(
         _commitments, lambda row: _to_hub(Event.CHECKPOINT_CREATED, _commitment(row))

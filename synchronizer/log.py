@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from ledger.sql import Row, execute, fetch, write
+from ledger.sql import Row, copy, execute, fetch
 from synchronizer.streams import ALL_WALLETS, group_of_key, key_of
 
 FORGOTTEN_AT_ONCE = 20_000
@@ -66,8 +66,8 @@ def append(events: Sequence[Fresh]) -> tuple[int, list[Entry]]:
         [len(events), len(events)],
     )
     first = after - len(events) + 1
-    groups = {event.group for event in events}
-    newest: dict[str, int | None] = {**latest_before(groups, first)}
+    keys = {event.group: key_of(event.group) for event in events}
+    newest: dict[str, int | None] = {**latest_before(keys, first)}
     checkpoint = checkpoint_before(first)
     entries = []
     for position, event in enumerate(events, first):
@@ -78,9 +78,10 @@ def append(events: Sequence[Fresh]) -> tuple[int, list[Entry]]:
             checkpoint = Checkpoint(position, event.object_id)
         newest[event.group] = position
         entries.append(Entry(position, event.group, event.event, event.object_id, previous))
-    write(
-        "INSERT INTO synchronizer_told (position, stream, event, object_id, previous) VALUES %s",
-        [(e.position, key_of(e.group), e.event, e.object_id, e.previous) for e in entries],
+    copy(
+        "synchronizer_told",
+        "position, stream, event, object_id, previous",
+        [(e.position, keys[e.group], e.event, e.object_id, e.previous) for e in entries],
     )
     return before or 0, entries
 

@@ -3,35 +3,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from django.db.models import QuerySet
-
-from auditor import render_swaps, selectors
+from auditor import render_swaps
 from auditor.render import Object
 from ledger.models import Event, Token, Transfer
+from ledger.transfer_rows import add_order_states, named_transfers
 from nocust.addresses import to_checksum
 from synchronizer.streams import group_of, name_of
 
 
 @dataclass(frozen=True, slots=True)
 class OrderEvent:
-    """How an event about an order is told: from which of its states, as what, by which name on the stream of its
-    pair, if there, and whether on those of its wallets."""
+    """How an event about an order is told: from which states that only orders have, as what, by which name on the
+    stream of its pair, if there, and whether on those of its wallets."""
 
     states: tuple[str, ...]
     render: Callable[[Transfer], Object]
     on_pair: str | None
     on_wallets: bool = True
 
-    def rows(self) -> QuerySet[Transfer]:
-        """Orders with all that is told of them."""
-        return selectors.orders(*self.states)
+    def read(self, ids: Collection[int]) -> Mapping[int, Transfer]:
+        """The orders' rows with these ids that there are, with all that is told of them."""
+        rows = {key: row for key, row in named_transfers(ids).items() if row.swap}
+        add_order_states(list(rows.values()), self.states)
+        return rows
 
 
-_SIGNED = ("sender_active_state", "recipient_active_state", "recipient_fulfillment_active_state")
+_SIGNED = ("recipient_active_state", "recipient_fulfillment_active_state")
 _CANCELLED = ("sender_cancellation_active_state", "recipient_cancellation_active_state")
 _FINALIZED = ("recipient_finalization_active_state",)
 

@@ -17,8 +17,10 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from ledger import positions
+from ledger.columns import Columns
 from ledger.listening import listening, wait
 from ledger.models import Event, Outbox
+from ledger.sql import fetch
 from operator_api.locks import Lock, try_lock
 from synchronizer import log, status
 from synchronizer.events import Item, batch
@@ -29,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 BATCH = 200
 """Rows told in one message."""
+GATHER = 0.02
+"""Seconds from one message to the next, unless there are more events than go into one: a message costs as much as
+fifty events, and who has to pay for it is what shares the machine."""
 BEAT = 1.0
 """Seconds after which a message goes out even if there is nothing to tell: so receivers know that they hear."""
 PUBLISH_TIMEOUT = 2.0
@@ -53,13 +58,17 @@ def run(seconds: float) -> int:
         relay = Relay(runner)
         relay.forget()
         while True:
+            began = time.monotonic()
             count = relay.tell()
             told += count
-            now = time.monotonic()
-            if now >= deadline:
+            if time.monotonic() >= deadline:
                 return told
             if count < BATCH:
                 wait(min(deadline, relay.due))
+                time.sleep(max(0.0, began + GATHER - time.monotonic()))
+
+
+_ROW = Columns(Outbox, "o")
 
 
 class Relay:
@@ -98,8 +107,7 @@ class Relay:
         due = time.monotonic() >= self.due
         if due:
             self._note_status()
-        # Rows become visible in the order of their commits, not of their ids: never continue from the last id.
-        rows = list(Outbox.objects.order_by("id")[:BATCH])
+        rows = _take()
         if not rows and not due:
             return None
         found = batch(rows)
@@ -107,7 +115,6 @@ class Relay:
             SetAside(event=row.event, object_id=row.object_id, created=row.created, reason=reason)
             for row, reason in found.failures
         )
-        Outbox.objects.filter(pk__in=[row.pk for row in rows]).delete()
         if not found.told:
             last = positions.told_until()
             return len(rows), _message(last, last, [])
@@ -131,6 +138,16 @@ class Relay:
         ) as error:  # whatever the layer raises: the servers read the log when they hear nothing
             logger.warning("a message could not be published: %s: %s", type(error).__name__, error)
             self._again = time.monotonic() + RETRY
+
+
+def _take() -> list[Outbox]:
+    """The oldest rows, which leave the outbox with this transaction. They become visible in the order of their
+    commits, not of their ids: so never go on from the last id."""
+    rows = fetch(
+        "DELETE FROM ledger_outbox o"  # noqa: S608  (constants)
+        f" WHERE id = ANY(ARRAY(SELECT id FROM ledger_outbox ORDER BY id LIMIT {BATCH})) RETURNING {_ROW.text}"
+    )
+    return sorted(map(_ROW.get, rows), key=lambda row: row.pk)
 
 
 def _message(after: int, last: int, items: list[Item]) -> dict[str, Any]:

@@ -47,9 +47,14 @@ def group_of_key(key: bytes) -> str:
     return f"{_NAMES[key[:1]]}.{key[1:21].hex()}.{key[21:].hex()}"
 
 
+def wallet_group(token: bytes, address: bytes) -> str:
+    """The group of the stream of the wallet of an address for a token."""
+    return f"wallet.{token.hex()}.{address.hex()}"
+
+
 def group_of(wallet: Wallet) -> str:
     """The group of a wallet's stream; the wallet has its token read along."""
-    return f"wallet.{wallet.token.address.hex()}.{wallet.address.hex()}"
+    return wallet_group(wallet.token.address, wallet.address)
 
 
 def wallet_of(group: str) -> tuple[bytes, bytes] | None:
@@ -58,9 +63,14 @@ def wallet_of(group: str) -> tuple[bytes, bytes] | None:
     return (bytes.fromhex(addresses[0]), bytes.fromhex(addresses[1])) if kind == "wallet" else None
 
 
-def name_of(wallet: Wallet) -> str:
+def wallet_name(token: bytes, address: bytes) -> str:
     """The stream's name as notifications carry it: clients take the addresses in it letter by letter."""
-    return f"wallet/{to_checksum(wallet.token.address)[2:]}/{to_checksum(wallet.address)[2:]}"
+    return f"wallet/{to_checksum(token)[2:]}/{to_checksum(address)[2:]}"
+
+
+def name_of(wallet: Wallet) -> str:
+    """The name of a wallet's stream; the wallet has its token read along."""
+    return wallet_name(wallet.token.address, wallet.address)
 
 
 def _text(frame: Object) -> str:

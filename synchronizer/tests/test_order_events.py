@@ -64,7 +64,8 @@ def stream(one: Trader, side: str) -> str:
 
 def rendered(event: str, one: Trader, eon: int) -> Any:
     kind = ORDER_EVENTS[event]
-    return kind.render(kind.rows().get(tx_id=one.tx_id, eon_number=eon))
+    row = Transfer.objects.get(tx_id=one.tx_id, eon_number=eon).pk
+    return kind.render(kind.read([row])[row])
 
 
 async def model(event: str, one: Trader, eon: int = 1) -> Any:

@@ -10,9 +10,10 @@ import psycopg2
 import pytest
 from django.db import connection, transaction
 
-from auditor import render, selectors
+from auditor import render
 from ledger.models import Event, Outbox, Transfer, Wallet, Withdrawal
 from ledger.store import notify_outbox
+from ledger.transfer_rows import confirmed
 from operator_api.simulation.play import Play
 from operator_api.simulation.wallets import SimulatedWallet
 from synchronizer import relay
@@ -39,7 +40,7 @@ async def players(play: Play, count: int) -> list[SimulatedWallet]:
 
 
 def receipt(row_id: int) -> Any:
-    return render.transfer_receipt(selectors.full_transfers().get(pk=row_id))
+    return render.receipt_told(confirmed([row_id])[row_id])
 
 
 async def test_a_transfer_is_told_to_the_recipient_then_to_the_sender(play: Play, connect: Connect) -> None:
