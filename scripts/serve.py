@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import logging
 import os
 import resource
@@ -27,6 +26,7 @@ from typing import Any, cast
 
 import uvicorn
 
+from operator_api import collector
 from synchronizer.wire import ServerWire
 
 logger = logging.getLogger(__name__)
@@ -44,8 +44,6 @@ FRAME_BYTES = 65_536
 ANSWER_SECONDS = 25
 """Longest wait for requests that are under way at the end."""
 OPEN_FILES = 65_536
-NEW_OBJECTS = 20_000
-"""So many more objects than before make the garbage collector look at the new ones: a few megabytes."""
 POLL = 0.05
 FIRST_REQUEST = "/health/live"
 """Asked for before the first connection is taken: it loads what the first request would wait for."""
@@ -89,7 +87,7 @@ class DrainingServer(uvicorn.Server):
         status = await first_request(self.application, host_name())
         if status == 500:
             sys.exit("the application fails at its first request; see the lines above")
-        spare_the_collector()
+        collector.spare()
         await super().startup(sockets)
         self._helping = asyncio.create_task(self._help())
         if self.ready_file is not None:
@@ -171,14 +169,6 @@ async def first_request(application: Application, host: str) -> int:
     }
     await application(scope, receive, send)
     return status
-
-
-def spare_the_collector() -> None:
-    """Let the garbage collector pass over what is loaded, and look for cycles less often: connections are many
-    objects that stay, and looking through them again and again took half of the time in which they were opened."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(NEW_OBJECTS, 5, 5)
 
 
 def raise_open_files() -> None:
