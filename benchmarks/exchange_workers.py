@@ -19,6 +19,7 @@ from threading import Event
 import psutil
 
 from benchmarks.common import ROOT, start_django
+from benchmarks.meter import processor_seconds
 
 PAUSE = 1.0
 """Seconds between two runs of the verification, as between two heartbeats."""
@@ -34,8 +35,7 @@ class Worker:
 
     def processor_seconds(self) -> float:
         """Processor time used so far."""
-        times = psutil.Process(self._process.pid).cpu_times()
-        return float(times.user + times.system)
+        return processor_seconds(psutil.Process(self._process.pid))
 
     def end(self) -> None:
         self._process.terminate()

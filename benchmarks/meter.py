@@ -10,6 +10,12 @@ from typing import Any
 import psutil
 
 
+def processor_seconds(process: psutil.Process) -> float:
+    """What it used so far."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
 @dataclass(frozen=True)
 class Cost:
     """What some work cost: processor seconds here and in PostgreSQL, bytes of log, bytes stored, seconds."""

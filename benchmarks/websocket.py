@@ -24,6 +24,7 @@ from typing import Any
 import psutil
 
 from benchmarks.common import ROOT, conditions, ledger_database, percentile, postgres_conditions, report
+from benchmarks.meter import processor_seconds
 from benchmarks.server import server, serving
 from benchmarks.telling import redis, relay
 
@@ -104,12 +105,6 @@ def put(event: str, ids: list[int]) -> float:
 def resident(process: psutil.Process) -> int:
     """Bytes of memory."""
     return int(process.memory_info().rss)
-
-
-def processor_seconds(process: psutil.Process) -> float:
-    """What it used so far."""
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 class Run:
