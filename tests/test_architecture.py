@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from operator_api.management.commands import prepare_hub
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = {"operator_api.locks", "operator_api.error_codes", "operator_api.keys"}
 """Utilities that every app may use; they import no app."""
@@ -74,3 +76,14 @@ def test_the_server_does_not_load_web3() -> None:
         "import operator_api.urls, operator_api.asgi; sys.exit('web3' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_workers_and_the_scheduler_load_no_views() -> None:
+    """They are half of a worker's start. Celery would have Django make its checks, which need them; the hub's start
+    makes those once, as each of Django's commands does."""
+    code = (
+        "import sys; from operator_api.celery import app; app.loader.import_default_modules();"
+        "sys.exit('operator_api.urls' in sys.modules or 'heartbeat.tasks' not in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+    assert prepare_hub.Command.requires_system_checks == "__all__"
