@@ -24,6 +24,9 @@ OFTEN, SELDOM = 5.0, 60.0
 """Seconds between two runs of a check: of those that read a few rows, and of those that add up whole tables."""
 SHARE = 50
 """A check takes at most one part in so many of the time."""
+SETTLING = 20.0
+"""Seconds in which a process that has started checks no whole tables: the processors are busy with the start of the
+others, and with reading the order books."""
 SILENCE = timedelta(minutes=5)
 """An alarm that ends by silence has not been raised for so long."""
 INCIDENT = timedelta(days=1)
@@ -31,8 +34,10 @@ INCIDENT = timedelta(days=1)
 KEPT = timedelta(days=90)
 """So long alarms are kept that are over."""
 WATCH, STAND_IN = "watch", "stand-in"
+BOOKS = "books differ"
 
 _next: dict[str, float] = {}
+"""When the turn of a check comes: at once, where it is not here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,15 @@ CHECKS = (
     Check("ledger unbalanced", SELDOM, lambda moment: pool.ledger_unbalanced(moment.status)),
     Check("pool short", SELDOM, lambda moment: pool.pool_short(moment.status)),
 )
+
+
+def settle_in() -> None:
+    """Let the checks that read whole tables wait, in a process that has just started."""
+    seldom = [BOOKS, *(check.subject for check in CHECKS if check.seconds == SELDOM)]
+    _next.update(dict.fromkeys(seldom, time.monotonic() + SETTLING))
+
+
+settle_in()
 
 
 def parts(since: datetime | None = None) -> dict[str, Callable[[], int]]:
@@ -112,9 +126,9 @@ def compare_books() -> int:
         from swapper.exchange import exchange
 
         found = books_differ(exchange)
-        return 0 if found is None else settle("books differ", found, settings.HUB_ALARM_CALM_SECONDS)
+        return 0 if found is None else settle(BOOKS, found, settings.HUB_ALARM_CALM_SECONDS)
 
-    return take_turn("books differ", SELDOM, work)
+    return take_turn(BOOKS, SELDOM, work)
 
 
 def note_watched() -> None:

@@ -209,6 +209,24 @@ def test_fills_of_an_order_in_two_eons(market: MarketPlay, consumer: Consumer) -
     assert len(checks.fills_differ(status())) == 2
 
 
+def test_a_process_that_has_started_checks_whole_tables_later(
+    market: MarketPlay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = filled(market)
+    Transfer.objects.filter(pk=row.pk).update(matched_in=41)
+    Progress.objects.filter(name=watch.WATCH).update(since=past(300))
+    Heartbeat.objects.filter(name="chain").update(ended=past(100))
+    watch.forget()
+    watch.settle_in()
+    tasks.heartbeat_watch()
+    tasks.heartbeat_watch()
+    assert {alarm.subject for alarm in Alarm.objects.all()} == {"queue lag"}
+    monkeypatch.setattr(watch, "SETTLING", 0.0)
+    watch.settle_in()
+    tasks.heartbeat_watch()
+    assert {alarm.subject for alarm in Alarm.objects.all()} == {"queue lag", "fills differ"}
+
+
 @pytest.mark.alarm("books differ")
 def test_books_differ(market: MarketPlay, consumer: Consumer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "exchange", market.exchange)
