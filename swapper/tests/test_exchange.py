@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Collection, Mapping
 from itertools import pairwise
 
@@ -11,7 +12,9 @@ from heartbeat.tests.drill import Drill
 from ledger import engine, store
 from ledger.models import Event, Matching, Outbox, TokenPair, Transfer, WithdrawalRequest
 from ledger.tests.checks import check_checkpoint, check_ledger
+from nocust.matching import Order
 from swapper import books
+from swapper.books import read_book
 from swapper.exchange import Exchange
 from swapper.tests.exchange_market import MarketPlay, done, fills, fills_alone, is_crossed
 
@@ -256,3 +259,65 @@ def test_a_bad_order_stops_no_other(
     assert (market.matched(bad), market.matched(early)) == ((100, 200), (200, 100))
     check_ledger()
     assert Transfer.objects.filter(arrival__isnull=True).count() == 0
+
+
+def test_a_book_is_read_as_its_orders_are_stored(market: MarketPlay) -> None:
+    """To the last digit of amounts of 77 digits."""
+    large = 2**254 - 1
+    carried = market.order(900, 300, eons=2)
+    market.order(100, 300, sells=1)
+    market.exchange.step()
+    market.order(large // 2, large - 2, eons=2)
+    market.order(large // 3, 7, sells=1, sell=False)
+    assert market.exchange.step() == 2
+    market.next_eon()
+    market.order(10, large, sells=1, sell=False)
+    assert market.exchange.step() >= 1
+    stored: list[list[Order]] = [[], []]
+    rows = Transfer.objects.filter(eon_number=market.play.eon, arrival__isnull=False, processed=False)
+    for row in rows.filter(appended=True, complete=False, cancelled=False, voided=False):
+        out, into = row.prior_out + row.matched_out, row.prior_in + row.matched_in
+        assert row.arrival is not None
+        assert row.amount_swapped is not None
+        order = Order(
+            row.pk,
+            row.arrival,
+            int(row.amount),
+            int(row.amount_swapped),
+            bool(row.sell_order),
+            int(out),
+            int(into),
+        )
+        stored[market.market.direction(row.wallet.token_id)].append(order)
+    book = read_book(market.market, market.play.eon)
+    assert len(book) == 3
+    assert (carried_row := book.get(market.row(carried).pk)) is not None
+    assert carried_row.matched_out > 0
+    for side in (0, 1):
+        wanted = sorted(stored[side], key=lambda order: (-order.price, order.arrival))
+        assert [repr(order) for order in book.orders(side)] == [repr(order) for order in wanted]
+
+
+def test_garbage_is_collected_after_a_book_is_read(
+    market: MarketPlay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where that fails, and where somebody else wants none collected."""
+    market.order(10, 10)
+    market.exchange.step()
+    seen: list[bool] = []
+
+    def order(*arguments: object) -> Order:
+        seen.append(gc.isenabled())
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("swapper.books._order", order)
+    for enabled in (True, False):
+        if not enabled:
+            gc.disable()
+        try:
+            with pytest.raises(ZeroDivisionError):
+                read_book(market.market, market.play.eon)
+            assert gc.isenabled() is enabled
+        finally:
+            gc.enable()
+    assert seen == [False, False]
