@@ -26,6 +26,9 @@ from scripts.hub.supervisor import Supervisor
 SERVICE_SECONDS = 30.0
 STEP_SECONDS = 300.0
 READY_SECONDS = 180.0
+FIRST = {"server", "scheduler", "accounting"}
+"""What answers wallets and matches their orders. The others load as much: they are started when the server serves,
+and leave it the processors until then."""
 START_DEATHS = 2  # of one process before the hub was ever ready: more will not help
 
 
@@ -115,8 +118,10 @@ class Hub:
             )
 
     def _deploy_and_migrate(self) -> None:
-        steps = [self._manage("migrate", "migrate", "--no-input", "--verbosity", "1")]
-        if self._wants_deployment():
+        # what Django's own checks find, `prepare_hub` tells right after
+        steps = [self._manage("migrate", "migrate", "--no-input", "--skip-checks", "--verbosity", "1")]
+        deploys = self._wants_deployment()
+        if deploys:
             command = [sys.executable, "-m", "contracts.deploy", "--dev", "--node", self.node_url]
             steps.append(
                 self._step("deploy", [*command, "--blocks-per-eon", str(self.config.blocks_per_eon)])
@@ -124,20 +129,25 @@ class Hub:
         try:
             self.supervisor.run_to_end(steps, STEP_SECONDS)
         except HubError as error:
-            raise HubError(
-                f"{error}\nIf chain and database are of another version of the hub, or HUB_BLOCKS_PER_EON was "
-                "another: './run.sh reset' begins a new chain and database."
-            ) from None
+            raise HubError(f"{error}\n{tie.OTHER_VERSION}") from None
+        if not deploys:
+            return
         if not tie.has_code(self.node_url, self.config.contract):
             raise HubError(f"After its deployment there is no contract at {self.config.contract}.")
         if self._keeper:
             self._keeper.save_now()
 
     def _wants_deployment(self) -> bool:
-        """Always on the embedded node, where it checks the version too; elsewhere where no contract is yet."""
+        """Whether there is no contract yet or, on the embedded node, no token, which is deployed after it. What is
+        on the embedded node must be of this version."""
         config = self.config
+        if not config.node_url:
+            if not all(tie.has_code(self.node_url, place) for place in (config.contract, config.token)):
+                return True
+            tie.check_version(config, self.node_url)
+            return False
         if tie.has_code(self.node_url, config.contract):
-            return not config.node_url
+            return False
         if config.contract.lower() != CONTRACT.lower() or config.chain_id != CHAIN_ID:
             raise HubError(
                 f"There is no contract at {config.contract} on chain {config.chain_id}: deploy one "
@@ -158,14 +168,19 @@ class Hub:
         config = self.config
         environment = base_environment() | self.environment | {"HUB_HOST": self._host()}
         patience, self.supervisor.limit = self.supervisor.limit, START_DEATHS
-        for program in programs(environment):
-            self.supervisor.start(program)
+        everything = programs(environment)
+        for program in everything:
+            if program.name in FIRST:
+                self.supervisor.start(program)
         address = f"http://127.0.0.1:{config.ports['hub']}/audit/"
         self.supervisor.wait_until(
             lambda: self._serves(address),
             READY_SECONDS,
             f"The hub does not answer at {address} (log: {self._log('server')})",
         )
+        for program in everything:
+            if program.name not in FIRST:
+                self.supervisor.start(program)
         self.supervisor.limit = patience
 
     def _host(self) -> str:

@@ -9,11 +9,18 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
+import contracts
 from scripts.hub.config import Config
 from scripts.hub.errors import HubError
 from scripts.hub.wire import rpc
 
 MARK = "nocust hub on chain "
+BLOCKS_PER_EON = "0xc3f3db97"
+"""The beginning of the hash of `BLOCKS_PER_EON()`: what the contract is asked for with."""
+OTHER_VERSION = (
+    "If chain and database are of another version of the hub, or HUB_BLOCKS_PER_EON was another: './run.sh reset'"
+    " begins a new chain and database."
+)
 REMEDY = "They belong together: './run.sh reset' wipes both and begins anew."
 
 
@@ -35,6 +42,23 @@ def first_block(node_url: str, seconds: float = 60.0) -> str:
 def has_code(node_url: str, address: str) -> bool:
     """Whether a contract is at the address."""
     return len(rpc(node_url, "eth_getCode", address, "latest")) > len("0x")
+
+
+def check_version(config: Config, node_url: str) -> None:
+    """Compare the development contracts with those of this version and with the settings. Raises HubError.
+
+    `contracts.deploy` does so, too, but takes a second to load what it deploys with.
+    """
+    for address, name in ((config.contract, "NOCUSTCommitChain"), (config.token, "TestToken")):
+        code = rpc(node_url, "eth_getCode", address, "latest")
+        if not contracts.load(name).matches(bytes.fromhex(code[2:])):
+            raise HubError(f"The code at {address} is not the {name} of this version.\n{OTHER_VERSION}")
+    eon = int(rpc(node_url, "eth_call", {"to": config.contract, "data": BLOCKS_PER_EON}, "latest"), 16)
+    if eon != config.blocks_per_eon:
+        raise HubError(
+            f"The contract at {config.contract} has {eon} blocks an eon, not {config.blocks_per_eon}."
+            f"\n{OTHER_VERSION}"
+        )
 
 
 def check(config: Config, database_url: str, node_url: str) -> None:
