@@ -89,16 +89,12 @@ def _wait(began: float, what: str, done: Any) -> float:
     return round(time.monotonic() - began, 2)
 
 
-def _matched(url: str) -> bool:
-    connection = psycopg2.connect(url)
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT count(*) FROM ledger_transfer WHERE swap AND NOT processed AND appended AND arrival IS NULL"
-            )
-            return cursor.fetchone() == (0,)
-    finally:
-        connection.close()
+def _matched(connection: Any) -> bool:
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM ledger_transfer WHERE swap AND NOT processed AND appended AND arrival IS NULL"
+        )
+        return bool(cursor.fetchone() == (0,))
 
 
 def _opened(url: str) -> bool:
@@ -122,7 +118,9 @@ def start(stack: Stack, url: str, orders: bool) -> dict[str, float]:
         _wait(began, "PostgreSQL", lambda: _opened(url))
     found = {"ready": _wait(began, "the start", lambda: status(stack.hub_url + "health/ready") == 200)}
     if orders:
-        found["book_read"] = _wait(began, "the book", lambda: _matched(url))
+        connection = psycopg2.connect(url)
+        found["book_read"] = _wait(began, "the book", lambda: _matched(connection))
+        connection.close()
     stack.wait_ready(LONGEST)
     return found
 
