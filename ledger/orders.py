@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -39,6 +38,7 @@ from ledger.orders_sql import (
     row_numbers,
 )
 from ledger.sql import Row, array, copy, execute, fetch, join, next_ids
+from ledger.tx_ids import new_tx_id
 from operator_api.keys import OperatorKey
 
 
@@ -145,7 +145,7 @@ class Writer:
         return [self._place(event, states, rows) for event in events]
 
     def _place(self, event: OrderPlaced, states: Iterator[int], rows: Iterator[int]) -> StoredOrder:
-        order = replace(event.order, row=next(rows), tx_id=uuid.uuid4())
+        order = replace(event.order, row=next(rows), tx_id=new_tx_id(self.now))
         first = event.eons[0]
         signatures = {
             "sender_active_state": self.operator.sign(first.debit.message),

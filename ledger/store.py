@@ -7,11 +7,11 @@ spoils no other.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from uuid import UUID
 
 from django.conf import settings
 from django.utils import timezone
@@ -39,6 +39,7 @@ from ledger.orders import StoredOrder, Writer
 from ledger.orders_sql import KEEP_MARKERS
 from ledger.sql import Row, array, fetch, join
 from ledger.transfers_sql import ADD_TRANSFERS
+from ledger.tx_ids import new_tx_id
 from operator_api.error_codes import ErrorCode
 from operator_api.keys import OperatorKey, operator_key
 from operator_api.locks import sharing
@@ -49,7 +50,7 @@ class StoredTransfer:
     """An accepted transfer as it was written: its row id, order id, time (UTC) and the countersigned state."""
 
     id: int
-    tx_id: uuid.UUID
+    tx_id: UUID
     time: datetime
     operator_signature: bytes
     event: Transferred
@@ -222,7 +223,7 @@ def _add_transfers(
     rows: list[Row] = []
     for event, (state, key) in zip(transfers, ids, strict=True):
         signature = writer.operator.sign(event.message)
-        result = StoredTransfer(key, uuid.uuid4(), writer.now, signature, event)
+        result = StoredTransfer(key, new_tx_id(writer.now), writer.now, signature, event)
         stored[id(event)] = result
         rows.append(_row(state, result))
         writer.newest_state[event.sender.wallet, event.eon] = state
