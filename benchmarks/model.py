@@ -51,8 +51,12 @@ class Figures:
     """PostgreSQL, an order of one eon through HTTP at 64 connections, accepted and matched."""
     transfer_batch_ms: float = 0.31
     """Elapsed, a transfer's part of a batch of 32, from its first statement until it is on disk."""
-    event_relay_ms: float = 0.17
-    """Relay, an event from the outbox to the log and the servers."""
+    event_relay_ms: float = 0.04
+    """Relay, an event from the outbox to the log and the servers, in messages of 200."""
+    event_postgres_ms: float = 0.03
+    """PostgreSQL, the same."""
+    event_log_bytes: float = 707.0
+    """Write-ahead log of the same."""
     registration_postgres_ms: float = 0.04
     """PostgreSQL, a registration."""
     checkpoint_us: float = 22.1
@@ -124,8 +128,10 @@ def model(load: Load, figures: Figures, limits: Limits) -> dict[str, Any]:
         load.transfers * figures.transfer_postgres_ms
         + load.orders * figures.order_postgres_ms
         + load.reads * figures.read_postgres_ms
+        + events * figures.event_postgres_ms
     ) / seconds
     log = (load.transfers + 3 * load.orders) * figures.transfer_log_bytes / MIB
+    log += events * figures.event_log_bytes / MIB
     relay = events * figures.event_relay_ms / seconds
     checkpoint = load.wallets * figures.checkpoint_us / 1e6
     needs = {
