@@ -53,7 +53,7 @@ def _hashes(hashes: Iterable[bytes]) -> list[str]:
     return ["0x" + node.hex() for node in hashes]
 
 
-def _amount(amount: int | None) -> str | None:
+def _amount(amount: int | str | None) -> str | None:
     return None if amount is None else str(amount)
 
 
@@ -180,7 +180,7 @@ def _receipt(
     eon: int,
     state: Object,
     nonce: int | str,
-    position: int | str,
+    position: int | str | None,
     tx_id: UUID | str,
 ) -> Object:
     return {
@@ -192,7 +192,7 @@ def _receipt(
         "sender_active_state": state,
         "recipient": recipient,
         "nonce": str(nonce),
-        "position": str(position),
+        "position": _amount(position),
         "tx_id": str(tx_id),
     }
 

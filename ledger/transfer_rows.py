@@ -80,7 +80,7 @@ class Confirmed:
     eon: int
     amount: str
     nonce: str
-    position: str
+    position: str | None
     spent: str
     gained: str
     tx_set_hash: bytes
