@@ -32,8 +32,8 @@ logger = logging.getLogger(__name__)
 BATCH = 200
 """Rows told in one message."""
 GATHER = 0.02
-"""Seconds from one message to the next, unless there are more events than go into one: a message costs as much as
-fifty events, and who has to pay for it is what shares the machine."""
+"""Seconds from one message to the next, unless there are more events than go into one: each message costs as much
+as fifty events, of processors that transfers need, too."""
 BEAT = 1.0
 """Seconds after which a message goes out even if there is nothing to tell: so receivers know that they hear."""
 PUBLISH_TIMEOUT = 2.0
