@@ -44,12 +44,26 @@ class Chain {
     })
   }
 
+  // The hub sends from the operator's account, too: whoever comes second with a number tries again.
+  async numbered(send) {
+    for (let left = 10; ; left--) {
+      try {
+        return await send()
+      } catch (error) {
+        if (left === 0 || !/nonce too low|replacement transaction underpriced/.test(error.message)) throw error
+        await new Promise((resolve) => setTimeout(resolve, 500))
+      }
+    }
+  }
+
   async sendEther(from, to, wei) {
-    return this.web3.eth.sendTransaction({ from, to, value: wei.toString(), gas: 21000, gasPrice: GAS_PRICE })
+    const transaction = { from, to, value: wei.toString(), gas: 21000, gasPrice: GAS_PRICE }
+    return this.numbered(() => this.web3.eth.sendTransaction(transaction))
   }
 
   async sendToken(from, to, amount) {
-    return this.token.methods.transfer(to, amount.toString()).send({ from, gas: 200000, gasPrice: GAS_PRICE })
+    const transfer = this.token.methods.transfer(to, amount.toString())
+    return this.numbered(() => transfer.send({ from, gas: 200000, gasPrice: GAS_PRICE }))
   }
 
   async ether(address) {
