@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.db import transaction
 
 from admission.services import admit_operator
 from contractor.chain import chain
 from contractor.errors import WrongChainError
+from contractor.models import EthereumTransaction
 from contractor.transactions import queue
 from ledger.models import Token
 from ledger.store import chain_status
@@ -18,9 +21,12 @@ def registration_tag(address: bytes) -> str:
     return f"register-token/{address.hex()}"
 
 
-def register_token(address: bytes, name: str, short_name: str) -> Token | None:
+def register_token(
+    address: bytes, name: str, short_name: str, note: Callable[[], None] = lambda: None
+) -> Token | None:
     """The token at `address`, with the operator's wallet in it. None while the contract does not know it yet: its
-    registration is queued then, and this is to be called again when it is mined.
+    registration is queued then, and this is to be called again when it is mined. `note` writes down that the
+    registration was queued or the token made, in the same transaction.
 
     Raises WrongChainError for an address without a contract, or when the contract knows tokens that the hub does
     not; NodeError; HubNotReadyError before the first block was read.
@@ -34,13 +40,16 @@ def register_token(address: bytes, name: str, short_name: str) -> Token | None:
         if not contract.node.code(address):
             raise WrongChainError(f"there is no token contract at {to_checksum(address)}")
         with transaction.atomic():
-            queue("registerERC20", {"token": address.hex()}, tag=registration_tag(address))
+            tag = registration_tag(address)
+            if not EthereumTransaction.objects.filter(tag=tag).exists():
+                queue("registerERC20", {"token": address.hex()}, tag)
+                note()
         return None
     with transaction.atomic():
-        return _create(address, trail, name, short_name)
+        return _create(address, trail, name, short_name, note)
 
 
-def _create(address: bytes, trail: int, name: str, short_name: str) -> Token:
+def _create(address: bytes, trail: int, name: str, short_name: str, note: Callable[[], None]) -> Token:
     known = Token.objects.count()
     if trail != known and not Token.objects.filter(address=address).exists():
         raise WrongChainError(
@@ -58,4 +67,5 @@ def _create(address: bytes, trail: int, name: str, short_name: str) -> Token:
     )
     if created:
         admit_operator(token)
+        note()
     return token

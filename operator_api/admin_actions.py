@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import getpass
 
+from django.core.management.base import CommandError
 from django.db import transaction
 
 from contractor import resync as blocks
@@ -37,6 +38,14 @@ def _check_reason(reason: str) -> None:
 def _note(who: str, action: str, subject: str, reason: str) -> OperatorAction:
     _check_reason(reason)
     return OperatorAction.objects.create(who=who, action=action, subject=subject, reason=reason.strip())
+
+
+def note_command(action: str, subject: str, reason: str) -> None:
+    """Write down what a command does, in its transaction. Raises CommandError without a reason."""
+    try:
+        _note(at_the_command_line(), action, subject, reason)
+    except ActionError as error:
+        raise CommandError(str(error)) from None
 
 
 @transaction.atomic

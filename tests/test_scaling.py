@@ -149,7 +149,14 @@ class Site:
         """Two more tokens, and markets in a ring of all four."""
         for name in ("TA", "TB"):
             self.tokens.append(self._deploy_token())
-            self.manage("register_token", to_checksum(self.tokens[-1]), f"Token {name}", name)
+            self.manage(
+                "register_token",
+                to_checksum(self.tokens[-1]),
+                f"Token {name}",
+                name,
+                "--reason",
+                "to trade it",
+            )
         for first, second in self.markets:
             self.manage(
                 "pairs", "add", to_checksum(first), to_checksum(second), "--reason", "the ring of markets"

@@ -45,7 +45,7 @@ def driver_config(stack: Stack) -> dict[str, object]:
         "blockTime": stack.block_time,
         "blocksPerEon": stack.blocks_per_eon,
         "modules": str(MODULES),
-        "publishTerms": f"{python} {manage} publish_terms --privacy {{privacy}} --terms {{terms}}",
+        "publishTerms": f"{python} {manage} publish_terms --privacy {{privacy}} --terms {{terms}} --reason test",
     }
 
 

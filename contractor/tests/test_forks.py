@@ -26,8 +26,10 @@ from ledger.models import ChainStatus, Challenge, Deposit, Reorganisation, Withd
 from nocust.addresses import to_checksum
 from nocust.signatures import Signer
 from operator_api.error_codes import ErrorCode
+from operator_api.models import OperatorAction
 
 State = EthereumTransaction.State
+REASON = "the branch is final"
 
 
 def fork(hub: Hub, depth: int) -> None:
@@ -41,7 +43,7 @@ def fork(hub: Hub, depth: int) -> None:
 
 def resolve(*arguments: str) -> str:
     out = StringIO()
-    call_command("resolve_fork", *arguments, stdout=out)
+    call_command("resolve_fork", *arguments, reason=REASON, stdout=out)
     return out.getvalue()
 
 
@@ -59,8 +61,16 @@ def test_a_deposit_that_is_mined_again_is_credited_once(hub: Hub, alice: Signer)
     text = resolve()
     assert "1 rows move to block" in text
     assert "with --apply" in text
+    with pytest.raises(CommandError, match="say why"):
+        call_command("resolve_fork", "--apply", stdout=StringIO())
     assert ChainStatus.objects.filter(forked=True).exists()
+    assert not OperatorAction.objects.exists()
+    applied = hub.status.confirmed_block
     assert "resolved" in resolve("--apply")
+    note = OperatorAction.objects.get()
+    assert (note.action, note.reason) == ("resolve fork", REASON)
+    assert note.subject == f"blocks {hub.status.confirmed_block + 1} to {applied}"
+    assert note.who.startswith("manage.py by ")
     hub.settle(1)
     assert not hub.status.forked
     assert store.stopped(hub.status) is None

@@ -13,11 +13,13 @@ from contractor import sender
 from contractor.chain import contract
 from contractor.errors import NodeError
 from contractor.management.commands import register_token as module
+from contractor.models import EthereumTransaction
 from contractor.tests.conftest import Hub
 from contractor.tokens import register_token
 from ledger.models import Token, Wallet
 from nocust.addresses import parse_address, to_checksum
 from nocust.signatures import Signer
+from operator_api.models import OperatorAction
 
 
 def deploy_token(hub: Hub, operator: bytes) -> Any:
@@ -41,10 +43,17 @@ def _mining(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", wait)
 
 
-def register(*arguments: Any, **options: Any) -> str:
+REASON = "asked for"
+
+
+def register(*arguments: Any, reason: str = REASON, **options: Any) -> str:
     out = StringIO()
-    call_command("register_token", *arguments, stdout=out, stderr=out, **options)
+    call_command("register_token", *arguments, reason=reason, stdout=out, stderr=out, **options)
     return out.getvalue()
+
+
+def notes() -> list[tuple[str, str, str]]:
+    return list(OperatorAction.objects.order_by("id").values_list("action", "subject", "reason"))
 
 
 def test_a_token_is_registered_on_chain_and_here(hub: Hub, operator: bytes, alice: Signer) -> None:
@@ -55,7 +64,10 @@ def test_a_token_is_registered_on_chain_and_here(hub: Hub, operator: bytes, alic
     token = Token.objects.get(short_name="OTH")
     assert token.trail == contract().token_trail(parse_address(address)) == 2
     assert Wallet.objects.get(token=token, trail_identifier=0).address == operator
-    assert register(address, "Other", "OTH") == f"OTH: {address}, trail 2\n"
+    assert notes() == [("register token", address, REASON)]
+    assert register(address, "Other", "OTH", reason="") == f"OTH: {address}, trail 2\n"
+    assert len(notes()) == 1  # nothing was left to do
+    assert OperatorAction.objects.get().who.startswith("manage.py by ")
     wallet = hub.register(alice, token)
     artifact = contracts.load("TestToken")
     instance = hub.node.web3.eth.contract(address=address, abi=artifact.abi)
@@ -71,7 +83,25 @@ def test_a_token_that_the_contract_knows_already(hub: Hub, operator: bytes) -> N
     address = deploy_token(hub, operator)
     hub.node.send(operator, hub.node.contract.functions.registerERC20(address))
     hub.node.mine()
+    with pytest.raises(CommandError, match="say why"):
+        register(address, "Other", "OTH", reason=" ")
+    assert not Token.objects.filter(short_name="OTH").exists()
     assert register(address, "Other", "OTH") == f"OTH: {address}, trail 2\n"
+    assert notes() == [("register token", address, REASON)]
+
+
+def test_who_goes_on_after_a_time_out_is_written_down_too(hub: Hub, operator: bytes) -> None:
+    hub.settle()
+    address = deploy_token(hub, operator)
+    with pytest.raises(CommandError, match="say why"):
+        register(address, "Other", "OTH", reason="")
+    assert not EthereumTransaction.objects.filter(kind="registerERC20", state="queued").exists()
+    for reason in ("first", "second"):  # the second finds it queued
+        with pytest.raises(CommandError, match="not mined in -1 s"):
+            register(address, "Other", "OTH", timeout=-1.0, reason=reason)
+    assert notes() == [("register token", address, "first")]
+    assert register(address, "Other", "OTH", reason="third").endswith("trail 2\n")
+    assert [reason for _, _, reason in notes()] == ["first", "third"]
 
 
 def test_an_outage_while_waiting_is_waited_for(

@@ -69,7 +69,7 @@ def test_the_cheaper_attempt_counts_when_it_is_the_one_mined(
     (first,) = row.attempts.all()
     with monkeypatch.context() as patch:
         patch.setattr(attempts, "send", lambda *_: None)
-        call_command("transactions", "bump", str(row.pk))
+        call_command("transactions", "bump", str(row.pk), "--reason", "a test")
         sender.step()
     assert row.attempts.count() == 2
     attempts.send(contract(), row, first)
@@ -86,13 +86,13 @@ def test_nothing_is_offered_beyond_the_cap(
     row = stuck(hub, monkeypatch)
     (first,) = row.attempts.all()
     settings.HUB_FEE_CAP = first.gas_price
-    call_command("transactions", "bump", str(row.pk))
+    call_command("transactions", "bump", str(row.pk), "--reason", "a test")
     sender.step()
     assert row.attempts.get() == first
     assert f"HUB_FEE_CAP is {first.gas_price} wei" in drill.raised("fee cap")
     assert contract().node.knows(first.hash)  # it was sent again as it is
     settings.HUB_FEE_CAP = 10**12
-    call_command("transactions", "bump", str(row.pk))
+    call_command("transactions", "bump", str(row.pk), "--reason", "a test")
     sender.step()
     assert row.attempts.count() == 2
     hub.settle(2)

@@ -18,11 +18,15 @@ from contractor.transactions import queue
 from heartbeat.tests.drill import Drill
 from ledger.models import DelegatedWithdrawal
 from nocust.signatures import Signer
+from operator_api.models import OperatorAction
+
+REASON = "it has to be mined"
 
 
 def command(*arguments: object) -> str:
     out = StringIO()
-    call_command("transactions", *map(str, arguments), stdout=out)
+    why = [] if arguments[:1] in ((), ("list",)) else ["--reason", REASON]
+    call_command("transactions", *map(str, arguments), *why, stdout=out)
     return out.getvalue()
 
 
@@ -40,6 +44,13 @@ def test_what_is_on_its_way_is_listed(hub: Hub, monkeypatch: pytest.MonkeyPatch)
 def test_a_bump_sends_it_again_at_once(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     row = stuck(hub, monkeypatch)
     assert "will be bumped" in command("bump", row.pk)
+    note = OperatorAction.objects.get()
+    assert (note.action, note.subject, note.reason) == (
+        "bump transaction",
+        f"{row.pk} checkpoint/2",
+        REASON,
+    )
+    assert note.who.startswith("manage.py by ")
     assert "to be bumped" in command()
     sender.step()
     first, second = row.attempts.all()
@@ -54,6 +65,7 @@ def test_a_bump_sends_it_again_at_once(hub: Hub, monkeypatch: pytest.MonkeyPatch
 def test_a_cancelled_checkpoint_is_built_anew(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     row = stuck(hub, monkeypatch)
     command("cancel", row.pk)
+    assert OperatorAction.objects.get().action == "cancel transaction"
     sender.step()
     newest = row.attempts.last()
     assert newest is not None
@@ -110,7 +122,10 @@ def test_what_makes_no_sense_is_refused(hub: Hub) -> None:
         row = queue("submitCheckpoint", {"eon": 9, "root": "07" * 32}, tag="checkpoint/9")
     with pytest.raises(CommandError, match="not sent yet, and the hub needs it"):
         command("cancel", row.pk)
+    with pytest.raises(CommandError, match="say why"):
+        call_command("transactions", "bump", str(row.pk))
     assert EthereumTransaction.objects.exclude(wish="").count() == 0
+    assert not OperatorAction.objects.exists()
 
 
 @pytest.mark.alarm("nonce gap")

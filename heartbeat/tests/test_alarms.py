@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from django.core import mail
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
@@ -25,6 +25,7 @@ from heartbeat import delivery, watch
 from heartbeat.channels import runbook
 from heartbeat.models import Circuit, Notice
 from heartbeat.tests.consumer import Consumer
+from operator_api.models import OperatorAction
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -318,9 +319,17 @@ def test_the_command_lists_and_closes(db: None, capsys: pytest.CaptureFixture[st
     assert f"{row.pk}" in (text := capsys.readouterr().out)
     assert "nonce taken" in text
     assert runbook("nonce taken") in text
-    call_command("alarms", "close", str(row.pk))
+    with pytest.raises(CommandError, match="say why"):
+        call_command("alarms", "close", str(row.pk))
+    assert Alarm.objects.filter(cleared__isnull=True).exists()
+    call_command("alarms", "close", str(row.pk), reason="it was a test")
     row.refresh_from_db()
     assert row.cleared is not None
+    with pytest.raises(CommandError, match="stands"):
+        call_command("alarms", "close", str(row.pk), reason="once more")
+    note = OperatorAction.objects.get()
+    assert (note.action, note.subject) == ("close alarm", f"{row.pk} nonce taken")
+    assert note.reason == "it was a test"
     capsys.readouterr()
     call_command("alarms")
     assert "no alarm stands" in capsys.readouterr().out

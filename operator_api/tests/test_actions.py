@@ -21,6 +21,7 @@ from operator_api.models import OperatorAction
 from operator_api.simulation.play import Play
 from operator_api.simulation.traders import order_body
 from operator_api.simulation.wallets import transfer_body
+from restoration.models import Hold
 from swapper.tests import market
 from swapper.tests.test_ending_endpoints import cancellation, finalization, freezing
 from synchronizer.models import SetAside
@@ -176,6 +177,14 @@ def test_all_events_that_were_set_aside_are_told_again() -> None:
     assert notes() == [("tell again", "2 events")]
     with pytest.raises(ActionError, match="no event is set aside"):
         actions.tell_again("somebody", None, REASON)
+
+
+def test_who_holds_the_hub_is_written_down() -> None:
+    call_command("after_restore", hold="the disk was rolled back", stdout=StringIO())
+    assert Hold.objects.get().reason == "the disk was rolled back"
+    row = OperatorAction.objects.get()
+    assert (row.action, row.reason) == ("hold", "the disk was rolled back")
+    assert row.who.startswith("manage.py by ")
 
 
 @pytest.mark.parametrize("change", ["update", "delete"])

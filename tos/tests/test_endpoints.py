@@ -11,6 +11,7 @@ from django.db.models import F
 
 from ledger.tests import http
 from nocust.addresses import to_checksum
+from operator_api.models import OperatorAction
 from operator_api.simulation.play import PRIVACY, TERMS, Play
 from operator_api.simulation.wallets import SimulatedWallet
 from tos import services
@@ -146,9 +147,16 @@ def test_terms_that_were_replaced_can_be_published_again(play: Play) -> None:
 
 
 def test_the_command_publishes(play: Play) -> None:
-    call_command("publish_terms", "--privacy", "ee" * 32, "--terms", "ff" * 32)
+    digests = {"privacy": "ee" * 32, "terms": "ff" * 32}
+    with pytest.raises(CommandError, match="say why"):
+        call_command("publish_terms", **digests)
+    assert services.latest() == play.config
+    for _ in range(2):  # the second time there is nothing to do
+        call_command("publish_terms", **digests, reason="a new edition")
     latest = services.latest()
     assert latest is not None
     assert latest.terms_of_service_digest == "ff" * 32
-    with pytest.raises(CommandError):
-        call_command("publish_terms", "--privacy", "nonsense", "--terms", "ff" * 32)
+    with pytest.raises(CommandError, match="64 hexadecimal digits"):
+        call_command("publish_terms", privacy="nonsense", terms="ff" * 32, reason="a mistake")
+    note = OperatorAction.objects.get()
+    assert (note.action, note.subject, note.reason) == ("publish terms", str(latest), "a new edition")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -16,6 +18,7 @@ from ledger.models import Token
 from ledger.store import HubNotReadyError
 from nocust.addresses import parse_address, to_checksum
 from nocust.errors import NocustError
+from operator_api.admin_actions import note_command
 
 POLL_SECONDS = 1.0
 
@@ -30,14 +33,20 @@ class Command(BaseCommand):
         parser.add_argument("name", help="for wallets, as in 'Dai Stablecoin'")
         parser.add_argument("short_name", help="as in DAI")
         parser.add_argument("--timeout", type=float, default=600.0, help="seconds to wait until it is mined")
+        parser.add_argument("--reason", default="", help="kept with who did it and when")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             address = parse_address(options["address"])
         except NocustError as error:
             raise CommandError(str(error)) from error
+
+        @cache  # it queues the registration, makes the token, or does both, which is one action
+        def note() -> None:
+            note_command("register token", to_checksum(address), options["reason"])
+
         try:
-            token = self._register(address, options["name"], options["short_name"], options["timeout"])
+            token = self._register(address, options["name"], options["short_name"], options["timeout"], note)
         except HubNotReadyError as error:
             raise CommandError("the chain has not been read yet; start the hub first") from error
         except ChainError as error:
@@ -47,11 +56,13 @@ class Command(BaseCommand):
             raise CommandError(f"the contract has the token in place {trail}, the hub in place {token.trail}")
         self.stdout.write(f"{token.short_name}: {to_checksum(token.address)}, trail {trail}")
 
-    def _register(self, address: bytes, name: str, short_name: str, timeout: float) -> Token:
+    def _register(
+        self, address: bytes, name: str, short_name: str, timeout: float, note: Callable[[], None]
+    ) -> Token:
         """The registered token. The hub's own worker sends the transaction meanwhile."""
         deadline = time.monotonic() + timeout
         told = ""
-        while (token := self._try(address, name, short_name)) is None:
+        while (token := self._try(address, name, short_name, note)) is None:
             row = EthereumTransaction.objects.get(tag=registration_tag(address))
             if row.state == EthereumTransaction.State.FAILED:
                 raise CommandError(f"the registration failed: {row.note}")
@@ -64,9 +75,9 @@ class Command(BaseCommand):
             time.sleep(POLL_SECONDS)
         return token
 
-    def _try(self, address: bytes, name: str, short_name: str) -> Token | None:
+    def _try(self, address: bytes, name: str, short_name: str, note: Callable[[], None]) -> Token | None:
         try:
-            return register_token(address, name, short_name)
+            return register_token(address, name, short_name, note)
         except NodeError as error:
             if not EthereumTransaction.objects.filter(tag=registration_tag(address)).exists():
                 raise

@@ -6,12 +6,14 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 
 from contractor.chain import chain
 from contractor.errors import ChainError
 from contractor.fork_repair import repair
 from contractor.forks import compare
 from ledger.models import ChainStatus
+from operator_api.admin_actions import note_command
 
 
 class Command(BaseCommand):
@@ -24,6 +26,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--apply", action="store_true", help="do what is shown")
+        parser.add_argument("--reason", default="", help="kept with who did it and when")
 
     def handle(self, *args: Any, **options: Any) -> None:
         status = ChainStatus.objects.first()
@@ -43,7 +46,10 @@ class Command(BaseCommand):
             if not options["apply"]:
                 self.stdout.write("run it again with --apply to do this")
                 return
-            repair(found, status)
+            with transaction.atomic():
+                subject = f"blocks {found.ancestor.number + 1} to {status.confirmed_block}"
+                note_command("resolve fork", subject, options["reason"])
+                repair(found, status)
         except ChainError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"resolved; the hub goes on from block {found.ancestor.number}")

@@ -10,6 +10,7 @@ from django.db import transaction
 
 from contractor.builders import DISPENSABLE
 from contractor.models import EthereumTransaction
+from operator_api.admin_actions import note_command
 
 State, Wish = EthereumTransaction.State, EthereumTransaction.Wish
 OPEN = (State.QUEUED, State.SENT)
@@ -30,14 +31,16 @@ class Command(BaseCommand):
             "bump": "send it again at a higher fee now",
             "cancel": "replace it by a payment of nothing; what the hub needs is built anew",
         }.items():
-            commands.add_parser(name, help=text).add_argument("id", type=int)
+            command = commands.add_parser(name, help=text)
+            command.add_argument("id", type=int)
+            command.add_argument("--reason", default="", help="kept with who did it and when")
 
     def handle(self, *args: Any, **options: Any) -> None:
         command = options["command"] or "list"
         if command == "list":
             self._list(options.get("all", False), options.get("limit", 50))
         else:
-            self._wish(options["id"], Wish(command))
+            self._wish(options["id"], Wish(command), options["reason"])
 
     def _list(self, everything: bool, limit: int) -> None:
         rows = EthereumTransaction.objects.prefetch_related("attempts")
@@ -68,7 +71,7 @@ class Command(BaseCommand):
             parts.append(row.note)
         return "; ".join(parts)
 
-    def _wish(self, key: int, wish: EthereumTransaction.Wish) -> None:
+    def _wish(self, key: int, wish: EthereumTransaction.Wish, reason: str) -> None:
         with transaction.atomic():
             row = EthereumTransaction.objects.select_for_update().filter(pk=key).first()
             if row is None:
@@ -79,6 +82,7 @@ class Command(BaseCommand):
                 raise CommandError(f"transaction {key} ({row.tag}) is not sent yet, and the hub needs it")
             row.wish = wish
             row.save(update_fields=["wish"])
+            note_command(f"{wish} transaction", f"{key} {row.tag}", reason)
         self.stdout.write(
             f"{row.tag}: will be {'cancelled' if wish == Wish.CANCEL else 'bumped'} in a moment"
         )

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 from django.utils import timezone
 
 from contractor.models import Alarm
 from heartbeat.channels import runbook
+from operator_api.admin_actions import note_command
 
 
 class Command(BaseCommand):
@@ -20,18 +22,23 @@ class Command(BaseCommand):
         parser.add_argument("action", nargs="?", choices=["list", "close"], default="list")
         parser.add_argument("id", nargs="?", type=int)
         parser.add_argument("--all", action="store_true", help="Those that are over, too.")
+        parser.add_argument("--reason", default="", help="Kept with who closed it and when.")
 
     def handle(self, *_: Any, **options: Any) -> None:
         if options["action"] == "close":
-            self._close(options["id"])
+            self._close(options["id"], options["reason"])
         else:
             self._list(options["all"])
 
-    def _close(self, key: int | None) -> None:
-        if key is None or not Alarm.objects.filter(pk=key, cleared__isnull=True).update(
-            cleared=timezone.now()
-        ):
-            raise CommandError(f"no alarm {key} stands")
+    def _close(self, key: int | None, reason: str) -> None:
+        with transaction.atomic():
+            standing = Alarm.objects.select_for_update().filter(cleared__isnull=True)
+            row = None if key is None else standing.filter(pk=key).first()
+            if row is None:
+                raise CommandError(f"no alarm {key} stands")
+            row.cleared = timezone.now()
+            row.save(update_fields=["cleared"])
+            note_command("close alarm", f"{key} {row.subject}", reason)
         self.stdout.write(f"alarm {key} is closed; if its cause is still there it is raised again")
 
     def _list(self, everything: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from argparse import ArgumentParser
 from pathlib import Path
@@ -13,6 +12,7 @@ from django.db import transaction
 
 from contractor.errors import ChainError
 from ledger.models import ActiveState, ChainStatus, Transfer, Wallet
+from operator_api.admin_actions import at_the_command_line, note_command
 from operator_api.models import OperatorAction
 from operator_api.restored import Comparison, compare, lost_states, waiting_transactions
 from restoration import holds, identity
@@ -50,7 +50,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["hold"]:
-            identity.hold(options["hold"])
+            with transaction.atomic():
+                note_command("hold", "", options["hold"])
+                identity.hold(options["hold"])
         identity.watch()
         found = holds.open_holds()
         if options["detect"] and not found:
@@ -131,7 +133,7 @@ class Command(BaseCommand):
         with transaction.atomic():
             holds.decide(decision, first)
             OperatorAction.objects.create(
-                who=f"manage.py by {getpass.getuser()}", action="after_restore", subject=decision.value
+                who=at_the_command_line(), action="after_restore", subject=decision.value
             )
         self._say(
             f"Decided: {decision.value}. The hub signs"

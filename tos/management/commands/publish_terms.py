@@ -6,8 +6,10 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 
-from tos.services import InvalidTermsError, publish
+from operator_api.admin_actions import note_command
+from tos.services import InvalidTermsError, latest, publish
 
 
 class Command(BaseCommand):
@@ -18,10 +20,15 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--privacy", required=True, help="digest of the privacy policy")
         parser.add_argument("--terms", required=True, help="digest of the terms of service")
+        parser.add_argument("--reason", default="", help="kept with who did it and when")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            config = publish(options["privacy"], options["terms"])
+            with transaction.atomic():
+                before = latest()
+                config = publish(options["privacy"], options["terms"])
+                if config != before:
+                    note_command("publish terms", str(config), options["reason"])
         except InvalidTermsError as error:
             raise CommandError(str(error)) from None
         self.stdout.write(f"published {config}")
