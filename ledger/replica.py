@@ -9,15 +9,20 @@ everything while there is no replica, while it does not answer, or is behind by 
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any, Final, TypeVar
 
+import psycopg2
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +33,8 @@ CHECK: Final = 1.0
 """Seconds for which a process remembers how far the replica is."""
 RETRY: Final = 5.0
 """Seconds for which a replica that failed, or is far behind, is left alone."""
+PATIENCE: Final = 2.0
+"""Seconds after which a read is reason to find out whether the replica still takes connections."""
 
 CLUSTER = "SELECT system_identifier FROM pg_control_system()"
 FAR = (
@@ -77,6 +84,19 @@ _cluster: int | None = None
 _asking = Lock()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Question:
+    """Something that a thread asks the replica, since a moment of the monotonic clock, with its connection."""
+
+    since: float
+    wrapper: BaseDatabaseWrapper
+
+
+_questions: set[_Question] = set()
+_questioning = Lock()
+_watcher: Thread | None = None
+
+
 def read(work: Callable[[], T], eon: int | None = None) -> T:
     """What `work` returns, which must read only: from the replica if it is close behind, and has closed the ledger
     of `eon` if one is given; else from the database. Inside of a transaction it is always the database.
@@ -87,7 +107,8 @@ def read(work: Callable[[], T], eon: int | None = None) -> T:
         return work()
     token = _alias.set(REPLICA)
     try:
-        return work()
+        with _watched():
+            return work()
     except (DatabaseError, InterfaceError) as error:
         _pause(f"{type(error).__name__}: {error}")
     except Exception as error:
@@ -124,7 +145,8 @@ def _ask() -> None:
     try:
         if _cluster is None:
             _cluster = _row(DEFAULT_DB_ALIAS, CLUSTER)[0]
-        follows, cluster, behind, closed = _row(REPLICA, FAR)
+        with _watched():
+            follows, cluster, behind, closed = _row(REPLICA, FAR)
     except (DatabaseError, InterfaceError) as error:
         _pause(f"{type(error).__name__}: {error}")
         return
@@ -151,6 +173,54 @@ def _pause(reason: str) -> None:
         logger.warning("the replica is not used: %s", " ".join(reason.split()))
     _known = _Known(time.monotonic() + RETRY, reason=reason)
     connections[REPLICA].close()
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    """Around what this thread asks the replica. If that hangs, with its machine or disk, no time-out of PostgreSQL
+    ends the wait."""
+    global _watcher  # noqa: PLW0603
+    question = _Question(time.monotonic(), connections[REPLICA])
+    with _questioning:
+        _questions.add(question)
+        if _watcher is None:
+            _watcher = Thread(target=_watch, daemon=True, name="replica")
+            _watcher.start()
+    try:
+        yield
+    finally:
+        with _questioning:
+            _questions.remove(question)
+
+
+def _watch() -> None:
+    """Break off all questions when one is old and the replica takes no connections."""
+    while True:
+        time.sleep(CHECK)
+        with _questioning:
+            oldest = min((question.since for question in _questions), default=time.monotonic())
+        if time.monotonic() - oldest > PATIENCE and not _takes_connections():
+            _pause("it takes no connections")
+            with _questioning:
+                for question in _questions:
+                    _break_off(question.wrapper.connection)
+
+
+def _takes_connections() -> bool:
+    wrapper = connections[REPLICA]
+    try:
+        wrapper.get_new_connection(wrapper.get_connection_params()).close()
+    except psycopg2.Error:
+        return False
+    return True
+
+
+def _break_off(connection: Any) -> None:
+    """Let the thread that waits for the connection find it closed; one that is still being made has a time-out."""
+    with suppress(psycopg2.InterfaceError, OSError):  # it was closed meanwhile
+        if connection is not None:
+            with socket.socket(fileno=os.dup(connection.fileno())) as opened:
+                opened.shutdown(socket.SHUT_RDWR)
 
 
 def forget() -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg2
 
 from scripts.hub import place, ports
@@ -71,6 +75,19 @@ class Standby:
         self.stop()
         place.remove_data(self._folder)
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let it neither answer nor end its connections meanwhile, as one whose machine or disk hangs."""
+        assert self._process is not None
+        main = psutil.Process(self._process.pid)
+        main.suspend()  # first, so that it starts no others
+        members = [main, *main.children()]
+        _send(members, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            _send(members, signal.SIGCONT)
+
     def _answers(self) -> bool:
         try:
             self.sql("SELECT 1")
@@ -108,3 +125,9 @@ class Standby:
 
     def log(self) -> str:
         return (self._folder / "standby.log").read_text(errors="replace")
+
+
+def _send(members: Iterable[psutil.Process], number: signal.Signals) -> None:
+    for member in members:
+        with suppress(psutil.NoSuchProcess):  # sessions come and go
+            member.send_signal(number)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +23,16 @@ from auditor.views import find_wallet_states
 from contractor.models import Alarm
 from heartbeat import tasks, watch
 from ledger import replica
-from ledger.models import Wallet
+from ledger.models import StreamPosition, Wallet
 from ledger.sql import execute, fetch
-from ledger.tests.standby import Standby
+from ledger.tests.standby import SECONDS, Standby
 from nocust.addresses import to_checksum
 from operator_api.simulation.play import Play
 from operator_api.simulation.wallets import SimulatedWallet
+from operator_api.tests.server import request, talk
 from restoration.models import Hold
 from scripts.hub.testing import RUNS
+from synchronizer.tests.servers import Server
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -300,3 +306,154 @@ def test_figures_and_lists_of_closed_eons(
     cache.clear()
     assert json.loads(Client().get("/analytics/transactions/").content)["total"] == 1
     assert seen == ["replica"]
+
+
+class Process:
+    """A real server process with the replica, and a wallet whose states it is asked for."""
+
+    def __init__(self, server: Server, wallet: SimulatedWallet) -> None:
+        self.server = server
+        self._place = f"{to_checksum(wallet.token)}/{to_checksum(wallet.address)}/"
+
+    def states(self, eon: int) -> list[tuple[int, Any]]:
+        """The position in the streams that the answer names, and the state: of a plain read, and of Django's."""
+        return [self._state(f"{eon}/{self._place}{query}") for query in ("", "?transfer_id=0")]
+
+    def _state(self, path: str) -> tuple[int, Any]:
+        status, headers, body = talk(self.server.port, request(f"GET /audit/{path}"))
+        assert status == 200, body
+        return int(headers["stream-position"]), json.loads(body)
+
+    def positions(self, eon: int) -> set[int]:
+        """The positions that both name."""
+        return {position for position, _ in self.states(eon)}
+
+    def reads_replica(self, standby: Standby) -> bool:
+        """Whether a change that the replica does not have yet is missing in the closed eon."""
+        catch_up(standby)
+        standby.pause()
+        before = tell_more()
+        assert self.positions(2) == {before + 1}
+        try:
+            return self.positions(1) == {before}
+        finally:
+            standby.resume()
+
+    def check_meanwhile(self, happens: Callable[[], None]) -> None:
+        """Ask for the closed eon from several threads before, while and after something happens to the replica."""
+        expected = self.states(1)
+        over = threading.Event()
+
+        def ask() -> None:
+            last = False
+            while not last:
+                last = over.is_set()
+                assert self.states(1) == expected
+
+        with ThreadPoolExecutor(4) as pool:
+            asking = [pool.submit(ask) for _ in range(4)]
+            try:
+                happens()
+            finally:
+                over.set()
+        for one in asking:
+            one.result()
+
+
+def tell_more() -> int:
+    """The position that the streams had until now; answers name the next one as soon as they come from a database
+    that has it."""
+    known, _ = StreamPosition.objects.get_or_create(id=1)
+    StreamPosition.objects.update(last=known.last + 1)
+    return known.last
+
+
+@pytest.fixture
+def process(play: Play, standby: Standby, tmp_path: Path, settings: Any) -> Iterator[Process]:
+    alice, _ = paid(play)
+    play.next_eon()
+    catch_up(standby)
+    url = "postgresql://{user}@{host}:{port}/{dbname}".format(**standby.address)
+    environment = {"HUB_REPLICA_DATABASE_URL": url, "HUB_REPLICA_LAG_SECONDS": "3600", "LOG_LEVEL": "INFO"}
+    server = Server(settings.REDIS_URL, tmp_path, environment)
+    server.start()
+    try:
+        asyncio.run(server.started())
+        made = Process(server, alice)
+        for eon in (1, 2):  # the first one goes the general way
+            made.states(eon)
+        yield made
+    finally:
+        server.kill()
+
+
+def wait(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_server_process_reads_closed_eons_from_the_replica(process: Process, standby: Standby) -> None:
+    assert process.reads_replica(standby)
+
+
+def test_a_server_process_answers_while_the_replica_is_killed(process: Process, standby: Standby) -> None:
+    assert process.reads_replica(standby)
+    catch_up(standby)
+    process.check_meanwhile(standby.stop)
+    try:
+        before = tell_more()
+        assert process.positions(1) == {before + 1}
+    finally:
+        standby.start()
+    wait(lambda: process.reads_replica(standby))
+
+
+def test_a_server_process_answers_while_the_replica_hangs(process: Process, standby: Standby) -> None:
+    assert process.reads_replica(standby)
+    catch_up(standby)
+    with ExitStack() as freezing:
+
+        def freeze() -> None:
+            """As soon as several threads of the server have a session there, which they would wait for."""
+            sessions = "SELECT count(*) > 2 FROM pg_stat_activity WHERE query LIKE 'EXECUTE%%'"
+            wait(lambda: standby.sql(sessions)[0][0])
+            freezing.enter_context(standby.frozen())
+
+        process.check_meanwhile(freeze)
+        before = tell_more()
+        assert process.positions(1) == {before + 1}
+    wait(lambda: process.reads_replica(standby))
+
+
+def test_one_that_hangs_is_done_without(play: Play, standby: Standby) -> None:
+    catch_up(standby)
+    assert replica.read(source) == "replica"
+    with standby.frozen():
+        assert replica.read(source) == "database"
+        assert replica.trouble()
+    replica.forget()
+    assert replica.read(source) == "replica"
+
+
+def test_a_read_may_take_long_while_the_replica_takes_connections(
+    play: Play, standby: Standby, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catch_up(standby)
+    asked: list[bool] = []
+    takes_connections = replica._takes_connections
+
+    def asking() -> bool:
+        asked.append(takes_connections())
+        return asked[-1]
+
+    monkeypatch.setattr(replica, "PATIENCE", 0.0)
+    monkeypatch.setattr(replica, "_takes_connections", asking)
+
+    def work() -> str:
+        wait(lambda: len(asked) > 1)
+        return source()
+
+    assert replica.read(work) == "replica"
+    assert all(asked)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from django.db import connection
@@ -24,7 +25,9 @@ RELAY += "\nwhile True: relay.run(60)"
 class Program:
     """A program that can be killed and started again."""
 
-    def __init__(self, redis_url: str, log: Path, *command: str) -> None:
+    def __init__(
+        self, redis_url: str, log: Path, *command: str, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.log = log
         self.starts = 0
         self._command = command
@@ -37,6 +40,7 @@ class Program:
             "REDIS_URL": redis_url,
             "HUB_STREAM_CONNECTIONS_PER_ADDRESS": "0",
             "LOG_LEVEL": "WARNING",
+            **(environment or {}),
         }
         if database.get("PASSWORD"):
             self._environment["PGPASSWORD"] = database["PASSWORD"]
@@ -77,11 +81,11 @@ class Relay(Program):
 class Server(Program):
     """A server as the hub starts it, on a port that stays the same when it is started again."""
 
-    def __init__(self, redis_url: str, folder: Path) -> None:
+    def __init__(self, redis_url: str, folder: Path, environment: Mapping[str, str] | None = None) -> None:
         (self.port,) = free_ports(1)
         self.url = f"ws://127.0.0.1:{self.port}/ws/"
         command = ("-m", "scripts.serve", "--port", str(self.port))
-        super().__init__(redis_url, folder / f"server-{self.port}.log", *command)
+        super().__init__(redis_url, folder / f"server-{self.port}.log", *command, environment=environment)
 
     async def started(self) -> None:
         """Wait until it takes connections."""
