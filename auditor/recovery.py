@@ -46,7 +46,7 @@ def bundle(token: Token, address: bytes, wallet: Wallet | None) -> render.Object
     if parameters is None:
         raise HubNotReadyError
     status = chain_status()
-    last = _last_submission_eon()
+    last = ContractState.last_submission_eon()
     return {
         "version": VERSION,
         "contract": to_checksum(parameters.contract),
@@ -68,12 +68,6 @@ def bundle(token: Token, address: bytes, wallet: Wallet | None) -> render.Object
         },
         "instructions": INSTRUCTIONS,
     }
-
-
-def _last_submission_eon() -> int:
-    """As the contract has it at the newest head that was read."""
-    known = ContractState.objects.filter(last_checkpoint_submission_eon__isnull=False).order_by("-block")
-    return known.values_list("last_checkpoint_submission_eon", flat=True).first() or 0
 
 
 def _ways(wallet: Wallet, last: int) -> list[render.Object]:

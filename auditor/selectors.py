@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from django.db.models import QuerySet
 
+from ledger.archive import is_archived
 from ledger.columns import Columns
 from ledger.deliveries import Delivery, deliveries
 from ledger.models import Deposit, Token, Transfer, Wallet, Withdrawal, WithdrawalRequest
@@ -17,6 +18,13 @@ from ledger.transfer_rows import add_order_states, transfers_of
 
 MAX_NUMBER = 2**62
 """Row ids and eons asked for beyond this are as good as this: PostgreSQL's bigint ends at 2**63 - 1."""
+
+
+class ArchivedError(Exception):
+    """The checkpoint of the eon is in a file, and so are the proofs of who had a wallet then."""
+
+    def __init__(self, eon: int) -> None:
+        super().__init__(f"The proofs of eon {eon} are archived: the operator can bring them back.")
 
 
 @dataclass(slots=True)
@@ -115,7 +123,7 @@ def wallet_state(
     token: bytes, address: bytes, eon: int, first_transfer: int = 0
 ) -> tuple[int, WalletHistory] | None:
     """The history of the wallet of `address` for the token in an eon, and the position in the websocket's streams
-    up to which everything told is in it; None if there is no such wallet."""
+    up to which everything told is in it; None if there is no such wallet. Raises ArchivedError."""
     return wallet_states([(token, address)], eon, first_transfer).get((token, address))
 
 
@@ -124,7 +132,7 @@ def wallet_states(
 ) -> dict[WalletKey, tuple[int, WalletHistory]]:
     """What `wallet_state` gives, for those of several wallets that exist and, if `most` is given, sent and received
     no more than so many transfers. Wallets poll this: one query tells of wallets that nothing happened to, and the
-    others are asked for what did happen."""
+    others are asked for what did happen. Raises ArchivedError."""
     eon = min(eon, MAX_NUMBER)
     limit = 1 if most is None else most + 1
     rows = _WALLET_STATES.fetch([token for token, _ in keys], [address for _, address in keys], eon, limit)
@@ -139,6 +147,7 @@ def wallet_states(
         for some, histories in zip(row[1:5], happened, strict=True):
             if some:
                 histories[wallet.pk] = history
+    _require_proofs((history for _, history in found.values()), eon)
     transfers, deposits, requests, withdrawals = happened
     _add_transfers(transfers, eon, first_transfer)
     _add_deposits(deposits, eon)
@@ -158,7 +167,7 @@ def wallet_history(wallet: Wallet, eon: int, first_transfer: int = 0) -> WalletH
 
 
 def wallet_histories(wallets: Sequence[Wallet], eon: int, first_transfer: int = 0) -> Histories:
-    """The histories in an eon by wallet id; the wallets have their tokens read along."""
+    """The histories in an eon by wallet id; the wallets have their tokens read along. Raises ArchivedError."""
     eon = min(eon, MAX_NUMBER)
     histories = {wallet.pk: WalletHistory(wallet, eon) for wallet in wallets}
     if not histories:
@@ -166,11 +175,19 @@ def wallet_histories(wallets: Sequence[Wallet], eon: int, first_transfer: int = 
     ids = list(histories)
     for (wallet, _), proof in proofs((wallet, eon) for wallet in ids).items():
         histories[wallet].proof = proof
+    _require_proofs(histories.values(), eon)
     _add_transfers(histories, eon, first_transfer)
     _add_deposits(histories, eon)
     _add_requests(histories, eon)
     _add_withdrawals(histories, eon)
     return histories
+
+
+def _require_proofs(histories: Iterable[WalletHistory], eon: int) -> None:
+    """Raises ArchivedError if one lacks a proof that there was."""
+    lacking = any(one.proof is None and one.wallet.registration_eon_number < eon for one in histories)
+    if lacking and is_archived(eon):
+        raise ArchivedError(eon)
 
 
 Histories = dict[int, WalletHistory]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -12,7 +13,7 @@ from django.utils import timezone
 from drf_yasg import openapi
 from drf_yasg.utils import swagger_auto_schema
 from rest_framework.decorators import api_view
-from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
+from rest_framework.exceptions import APIException, ErrorDetail, NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -96,6 +97,7 @@ def find_tokens() -> Found:
         200: serializers.WalletStateSerializer,
         400: refusals([], "invalid"),
         404: detail("There is no such wallet."),
+        410: detail("The proofs of the eon are archived: the operator can bring them back."),
     },
 )
 @api_view(["GET"])
@@ -103,14 +105,25 @@ def wallet_state(request: Request, eon_number: str, token: str, wallet: str) -> 
     """A wallet in one eon: its proof at the eon's start and all that happened to it since. The header
     `Stream-Position` says up to which position of the websocket's streams everything is in it."""
     first = _integer("transfer_id", request.query_params.get("transfer_id") or "0")
-    found = find_wallet_state(eon_number, token, wallet, first)
-    if found is None:
-        raise NotFound
-    return Response(found[0], headers=found[1])
+    document, headers = _wallet_state(eon_number, token, wallet, first)
+    return Response(document, headers=headers)
 
 
-def find_wallet_state(eon_number: str, token: str, wallet: str, first_transfer: int = 0) -> Found | None:
-    """The answer of `wallet_state`; None if there is no such wallet."""
+class Gone(APIException):
+    """What was asked for was here."""
+
+    status_code = 410
+
+
+def find_wallet_state(eon_number: str, token: str, wallet: str) -> Found | None:
+    """The answer of `wallet_state`; None if there is no such wallet, or no proof any more."""
+    try:
+        return _wallet_state(eon_number, token, wallet, 0)
+    except (NotFound, Gone):
+        return None
+
+
+def _wallet_state(eon_number: str, token: str, wallet: str, first_transfer: int) -> Found:
     eon = _eon(eon_number)
     token_address, address = parse_address(token), parse_address(wallet)
 
@@ -122,8 +135,8 @@ def find_wallet_state(eon_number: str, token: str, wallet: str, first_transfer: 
 
     try:
         return replica.read(find, eon)
-    except NotFound:
-        return None
+    except selectors.ArchivedError as error:
+        raise Gone(str(error)) from None
 
 
 MANY_TRANSFERS = 20
@@ -131,7 +144,8 @@ MANY_TRANSFERS = 20
 
 
 def find_wallet_states(asked: Sequence[Names]) -> list[Found | None]:
-    """What `find_wallet_state` gives for several requests; None also for those of many transfers."""
+    """What `find_wallet_state` gives for several requests; None also for those of many transfers, and of eons with
+    proofs that are archived."""
     keys = [
         (_eon(names["eon_number"]), (parse_address(names["token"]), parse_address(names["wallet"])))
         for names in asked
@@ -139,11 +153,12 @@ def find_wallet_states(asked: Sequence[Names]) -> list[Found | None]:
     wallets: dict[int, set[selectors.WalletKey]] = defaultdict(set)
     for eon, wallet in keys:
         wallets[eon].add(wallet)
-    read = {
-        eon: replica.read(partial(selectors.wallet_states, some, eon, most=MANY_TRANSFERS), eon)
-        for eon, some in wallets.items()
-    }
-    found = (read[eon].get(wallet) for eon, wallet in keys)
+    read = {}
+    for eon, some in wallets.items():
+        with suppress(selectors.ArchivedError):
+            states = partial(selectors.wallet_states, some, eon, most=MANY_TRANSFERS)
+            read[eon] = replica.read(states, eon)
+    found = (read.get(eon, {}).get(wallet) for eon, wallet in keys)
     return [None if state is None else _state(*state) for state in found]
 
 

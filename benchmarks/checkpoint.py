@@ -42,7 +42,7 @@ PAUSE = 0.02
 """Seconds between two transfers."""
 
 
-def _sizes() -> dict[str, int]:
+def table_sizes() -> dict[str, int]:
     """Bytes of the tables that a checkpoint writes, indexes included."""
     from ledger.sql import fetch
 
@@ -52,7 +52,7 @@ def _sizes() -> dict[str, int]:
     }
 
 
-def _peak() -> float:
+def peak() -> float:
     """The most memory this process has used, MiB. Not `getrusage`, whose value includes what the process that
     started this one had used."""
     for line in Path("/proc/self/status").read_text().splitlines():
@@ -70,15 +70,15 @@ def make() -> None:
     from ledger.store import chain_status
 
     chain_status()
-    before, used = _peak(), time.process_time()
+    before, used = peak(), time.process_time()
     began = time.perf_counter()
     with transaction.atomic():
         create_checkpoint(3, 121)
     took, used = time.perf_counter() - began, time.process_time() - used
-    json.dump({"seconds": took, "cpu_seconds": used, "idle_mib": before, "peak_mib": _peak()}, sys.stdout)
+    json.dump({"seconds": took, "cpu_seconds": used, "idle_mib": before, "peak_mib": peak()}, sys.stdout)
 
 
-def _verify(count: int) -> None:
+def verify(count: int) -> None:
     """Derive and verify proofs of random wallets."""
     from ledger.models import RootCommitment, Wallet
     from ledger.proofs import active_state_checksum, proofs
@@ -132,17 +132,20 @@ def _pay(play: Play, players: list[SimulatedWallet], over: Callable[[], bool]) -
     }
 
 
-def make_beside_writers(play: Play, players: list[SimulatedWallet], url: str) -> dict[str, Any]:
-    """Have the checkpoint made by another process while the first of the players pays the second."""
+def beside_writers(
+    play: Play, players: list[SimulatedWallet], url: str, *module_and_arguments: str
+) -> dict[str, Any]:
+    """What another process prints as JSON, and transfers before and meanwhile: the first of the players pays the
+    second."""
     until = time.monotonic() + CALM_SECONDS
     before = _pay(play, players, lambda: time.monotonic() > until)
-    command = [sys.executable, "-m", "benchmarks.checkpoint", "--make"]
+    command = [sys.executable, "-m", *module_and_arguments]
     environment = {**os.environ, "DATABASE_URL": url, "LOG_LEVEL": "WARNING"}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE) as process:
         meanwhile = _pay(play, players, lambda: process.poll() is not None)
         output, _ = process.communicate()
     if process.returncode:
-        raise RuntimeError("the checkpoint failed")
+        raise RuntimeError(f"{' '.join(command)} failed")
     return {**json.loads(output), "transfers_before": before, "transfers_meanwhile": meanwhile}
 
 
@@ -156,10 +159,10 @@ def measure(count: int) -> tuple[dict[str, Any], dict[str, str]]:
         players = play.register(2)
         play.deposit(players[0], 10**18)
         prepared = time.perf_counter() - began
-        before = _sizes()
-        made = make_beside_writers(play, players, url)
-        stored = sum(_sizes().values()) - sum(before.values())
-        _verify(count)
+        before = table_sizes()
+        made = beside_writers(play, players, url, "benchmarks.checkpoint", "--make")
+        stored = sum(table_sizes().values()) - sum(before.values())
+        verify(count)
         return {
             "wallets": count,
             "seconds": round(made["seconds"], 2),

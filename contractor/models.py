@@ -70,6 +70,12 @@ class ContractState(models.Model):
     class Meta:
         ordering = ["block"]
 
+    @classmethod
+    def last_submission_eon(cls) -> int:
+        """The eon of the contract's newest checkpoint at the newest head that was read; 0 if it is not known."""
+        known = cls.objects.filter(last_checkpoint_submission_eon__isnull=False).order_by("-block")
+        return known.values_list("last_checkpoint_submission_eon", flat=True).first() or 0
+
 
 class Accumulator(models.Model):
     """The hub's own running hash over what the contract hashes: one of the five that eons take turns in, as of a

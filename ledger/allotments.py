@@ -32,6 +32,12 @@ BATCH: Final = 8_192
 NULL: Final = "\\N"
 """A null in PostgreSQL's COPY format."""
 
+ALLOTMENT_COLUMNS: Final = (
+    'wallet_id, eon_number, "left", "right", passive_checksum, passive_amount,'
+    " passive_marker, active_state_id"
+)
+"""Of an allotment, without the row's id."""
+
 
 class Chunks:
     """The nodes of a token's tree, stored in rows of CHUNK_HASHES as soon as one is full."""
@@ -227,7 +233,6 @@ def copy_allotments(rows: Sequence[str]) -> None:
     """Write rows of allotments, in PostgreSQL's COPY format."""
     with connection.cursor() as cursor:
         cursor.cursor.copy_expert(
-            'COPY ledger_exclusivebalanceallotment (wallet_id, eon_number, "left", "right", passive_checksum,'
-            " passive_amount, passive_marker, active_state_id) FROM STDIN",
+            f"COPY ledger_exclusivebalanceallotment ({ALLOTMENT_COLUMNS}) FROM STDIN",
             io.StringIO("".join(rows)),
         )

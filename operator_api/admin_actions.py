@@ -4,12 +4,17 @@ same transaction."""
 from __future__ import annotations
 
 import getpass
+from collections.abc import Iterator
+from pathlib import Path
 
 from django.core.management.base import CommandError
 from django.db import transaction
 
 from contractor import resync as blocks
+from contractor.models import ContractState
+from ledger import archive as checkpoints
 from ledger import store
+from ledger.archive import Archived
 from ledger.models import Blacklist, ChainStatus, Event, Outbox, Token
 from nocust.addresses import to_checksum
 from operator_api.models import OperatorAction
@@ -147,3 +152,26 @@ def tell_again(who: str, event: SetAside | None, reason: str) -> OperatorAction:
     Outbox.objects.bulk_create(Outbox(event=Event(row.event), object_id=row.object_id) for row in rows)
     store.notify_outbox()
     return note
+
+
+def archive(who: str, directory: Path, kept: int, reason: str) -> Iterator[Archived]:
+    """Move the checkpoints that are not among the `kept` newest ones on chain into files, one after the other."""
+    _check_reason(reason)
+    try:
+        for eon in checkpoints.old_eons(ContractState.last_submission_eon(), kept):
+            with transaction.atomic():
+                found = checkpoints.archive(eon, directory)
+                _note(who, "archive checkpoint", f"eon {eon}", reason)
+            yield found
+    except (checkpoints.ArchiveError, OSError) as error:
+        raise ActionError(str(error)) from None
+
+
+@transaction.atomic
+def restore_checkpoint(who: str, directory: Path, eon: int, reason: str) -> Archived:
+    """Bring an archived checkpoint back from its file."""
+    _note(who, "restore checkpoint", f"eon {eon}", reason)
+    try:
+        return checkpoints.restore(eon, directory)
+    except (checkpoints.ArchiveError, OSError) as error:
+        raise ActionError(str(error)) from None

@@ -15,6 +15,7 @@ import orjson
 from channels.consumer import AsyncConsumer
 from uvicorn.protocols.utils import ClientDisconnected
 
+from auditor.selectors import ArchivedError
 from ledger import positions
 from ledger.store import HubNotReadyError
 from synchronizer import snapshots, streams
@@ -337,6 +338,8 @@ async def _read(function: Callable[..., R], *args: Any) -> R:
         return await in_database(function, *args)
     except HubNotReadyError:
         raise RequestError("The hub has not read the chain yet.") from None
+    except ArchivedError as error:
+        raise RequestError(str(error)) from None
     except RequestError:
         raise
     except Exception:

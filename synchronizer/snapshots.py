@@ -13,7 +13,7 @@ from ledger.store import chain_status
 def wallet_state(token: bytes, address: bytes, eon: int | None) -> tuple[int, int, bytes] | None:
     """The position up to which everything told is in a wallet's state, the state's eon, and the state; None if
     there is no such wallet. They are read in this order, so that neither is too new: of the latest eon, no
-    checkpoint told up to there is of a later one. Raises HubNotReadyError."""
+    checkpoint told up to there is of a later one. Raises HubNotReadyError and ArchivedError."""
     position = positions.told_until()
     wallet = selectors.find_wallet(token, address)
     if wallet is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -9,10 +10,11 @@ import pytest
 from django.db import connection, transaction
 from django.test import Client
 
-from auditor import render, selectors
+from auditor import render, selectors, views
 from auditor.tests.test_proofs import verify
 from benchmarks.population import make_checkpoint, populate
 from ledger import engine, positions, store
+from ledger.archive import archive, restore
 from ledger.directory import owner_of
 from ledger.models import (
     ChainStatus,
@@ -41,6 +43,39 @@ def read(wallet: Wallet, eon: int, query: str = "") -> Any:
 
 def wallets(*trails: int) -> list[Wallet]:
     return list(Wallet.objects.filter(trail_identifier__in=trails).select_related("token"))
+
+
+def test_archived_proofs_are_gone_until_they_are_brought_back(tmp_path: Path) -> None:
+    play = Play()
+    alice, bob = play.register(2)
+    play.deposit(alice, 100)
+    play.pay(alice, bob, 7)
+    play.next_eon()
+    play.register(1)
+    play.next_eon()
+    old, late = wallets(1)[0], wallets(3)[0]
+    before = read(old, 2).json()
+    names = [{"eon_number": eon, **_names(wallet)} for eon in "23" for wallet in (old, late)]
+    together = views.find_wallet_states(names)
+    archive(2, tmp_path)
+    for query in ("", "?transfer_id=0"):
+        answer = read(old, 2, query)
+        assert answer.status_code == 410
+        assert answer.json() == {
+            "detail": "The proofs of eon 2 are archived: the operator can bring them back."
+        }
+    late_before = read(late, 2)
+    assert (late_before.status_code, late_before.json()["merkle_proof"]) == (200, None)  # it never had one
+    assert read(old, 1).json()["transactions"]
+    assert_proven([old, late], 3)
+    assert views.find_wallet_states(names) == [None, None, *together[2:]]  # read by itself, each is told why
+    restore(2, tmp_path)
+    assert read(old, 2).json() == before
+    assert views.find_wallet_states(names) == together
+
+
+def _names(wallet: Wallet) -> dict[str, str]:
+    return {"token": wallet.token.address.hex(), "wallet": wallet.address.hex()}
 
 
 def assert_proven(found: list[Wallet], eon: int) -> None:

@@ -20,6 +20,10 @@ class RootCommitment(models.Model):
     merkle_root = HashField()
     block = models.BigIntegerField(help_text="Head block when it was made.")
     time = models.DateTimeField()
+    archive_digest = HashField(
+        null=True,
+        help_text="SHA-256 of the file with its allotments and trees, if they are not here any more.",
+    )
 
     class Meta:
         ordering = ["eon_number"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -11,6 +12,8 @@ from django.db import DatabaseError, transaction
 from django.test import Client
 from django.utils import timezone
 
+from contractor.models import ContractState
+from ledger.archive import LEAST_KEPT
 from ledger.models import Blacklist, ChainStatus, Outbox, TokenPair
 from ledger.tests import http
 from operator_api import admin_actions as actions
@@ -195,3 +198,54 @@ def test_notes_stay(change: str) -> None:
     with pytest.raises(DatabaseError, match="not changed afterwards"), transaction.atomic():
         row.save() if change == "update" else row.delete()
     assert OperatorAction.objects.get().who == "somebody"
+
+
+def archive_command(*arguments: str) -> list[str]:
+    out = StringIO()
+    call_command("archive", *arguments, stdout=out)
+    return out.getvalue().splitlines()
+
+
+def test_archived_checkpoints_are_written_down(tmp_path: Path) -> None:
+    play = Play()
+    play.register(1)
+    for _ in range(LEAST_KEPT + 1):
+        play.next_eon()
+    keep, folder = ("--keep", str(LEAST_KEPT)), str(tmp_path)
+    assert archive_command("write", folder, *keep) == [
+        "no checkpoint is old enough"
+    ]  # the contract has none yet
+    ContractState.objects.create(
+        block=7,
+        block_hash=bytes(32),
+        parent_hash=bytes(32),
+        timestamp=0,
+        logs_possible=False,
+        last_checkpoint_submission_eon=LEAST_KEPT + 2,
+    )
+    assert archive_command() == ["no checkpoint is archived"]
+    first, second = archive_command("write", folder, *keep)
+    assert first.startswith(f"eon 1: 0 rows archived; {tmp_path}/checkpoint-000000001.zip has")
+    assert second.startswith("eon 2: 4 rows archived;")
+    assert archive_command("write", folder, *keep) == ["no checkpoint is old enough"]
+    assert [line.split("  ")[0] for line in archive_command("list")] == ["eon 1", "eon 2"]
+    assert archive_command("restore", folder, "2", "--reason", "asked for")[0].startswith(
+        "eon 2: 4 rows restored"
+    )
+    assert notes() == [
+        ("archive checkpoint", "eon 1"),
+        ("archive checkpoint", "eon 2"),
+        ("restore checkpoint", "eon 2"),
+    ]
+    for wrong, reason in (
+        (("write", folder, "--keep", "3"), f"at least {LEAST_KEPT}"),
+        (("write", f"{folder}/nowhere", *keep), "No such file"),
+        (("write", folder, *keep, "--reason", " "), "say why"),
+        (("restore", folder, "1"), "say why"),
+        (("restore", folder, "2", "--reason", REASON), "not archived"),
+        (("restore", folder, "99", "--reason", REASON), "no checkpoint of eon 99"),
+        (("restore", f"{folder}/nowhere", "1", "--reason", REASON), "No such file"),
+    ):
+        with pytest.raises(CommandError, match=reason):
+            archive_command(*wrong)
+    assert len(notes()) == 3

@@ -3,23 +3,17 @@ it had not been killed."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from io import BytesIO
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
-from django.db.backends.utils import CursorWrapper
-from psycopg2.extras import execute_values
+from django.db import transaction
 
 from ledger import store
 from ledger.checkpoint import create_checkpoint
 from ledger.sql import fetch
 from ledger.tests.checks import check_checkpoint, check_ledger
+from ledger.tests.killing import survives
 from operator_api.simulation.traders import Trader
 from swapper.exchange import Exchange
 from swapper.tests.exchange_market import MarketPlay, done, total
@@ -49,54 +43,6 @@ def state() -> State:
 
 def _comparable(row: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(bytes(value) if isinstance(value, memoryview) else value for value in row)
-
-
-@contextmanager
-def killed_at(step: int) -> Iterator[None]:
-    """The process dies before its statement number `step`; a commit counts as two, before and after."""
-    left = [step]
-
-    def count() -> None:
-        left[0] -= 1
-        if not left[0]:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def before(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **named: Any) -> Any:
-            count()
-            return real(*arguments, **named)
-
-        return call
-
-    def commit() -> None:
-        count()
-        real_commit()
-        count()
-
-    wrapper: Any = connections["default"]
-    real_commit = wrapper._commit
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CursorWrapper, "execute", before(CursorWrapper.execute))
-        patch.setattr("ledger.sql.execute_values", before(execute_values))
-        patch.setattr("ledger.sql.BytesIO", before(BytesIO))  # what a COPY sends
-        patch.setattr(wrapper, "_commit", commit)
-        yield
-
-
-def survives(work: Callable[[], Any], step: int) -> bool:
-    """Run `work` in a process of its own, which is killed at the step. Whether it came to its end before that."""
-
-    def child() -> None:
-        connection.connection = None  # the parent's
-        with killed_at(step):
-            work()
-        os._exit(0)
-
-    process = multiprocessing.get_context("fork").Process(target=child)
-    process.start()
-    process.join(60)
-    assert process.exitcode in (0, -signal.SIGKILL)
-    return process.exitcode == 0
 
 
 def check_each_step(work: Callable[[], Any]) -> int:

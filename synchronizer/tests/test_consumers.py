@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from auditor import render, selectors
+from ledger.archive import archive
 from operator_api.simulation.play import Play
 from synchronizer import consumers
 from synchronizer.consumers import MAX_FRAME, MAX_STREAMS
@@ -143,6 +146,18 @@ async def test_get(connect: Connect, redis: Redis) -> None:
     unknown = {**params, "wallet_address": "9" * 40}
     answer = await client.ask("get", resource="wallet", params=unknown)
     assert answer["data"]["cause"] == {"op": "get", "args": {"resource": "wallet", "params": unknown}}
+
+
+async def test_archived_proofs_are_not_taken_for_none(connect: Connect, redis: Redis, tmp_path: Path) -> None:
+    play = await in_database(Play)
+    (alice,) = await in_database(play.register, 1)
+    await in_database(play.next_eon)
+    await in_database(archive, 2, tmp_path)
+    client = await connect()
+    params = {"token_address": TOKEN, "wallet_address": alice.address.hex(), "eon_number": 2}
+    answer = await client.ask("get", resource="wallet", params=params)
+    assert answer["type"] == "error"
+    assert "proofs of eon 2 are archived" in json.dumps(answer)
 
 
 async def test_what_is_not_subscribed_any_more_is_not_told(connect: Connect) -> None:
