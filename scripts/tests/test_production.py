@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import http.client
+import os
+import resource
+import select
+import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
+import psutil
 import pytest
 
 from scripts.hub import dotenv, environment
 from scripts.hub.config import ROOT, base_environment
 from scripts.hub.errors import HubError
-from scripts.hub.listening import Listener, open_listener
+from scripts.hub.listening import open_listener
 from scripts.hub.ports import free_ports
 from scripts.hub.supervisor import Supervisor
 from scripts.tests.helpers import SLEEPER, eventually, python
@@ -240,13 +248,13 @@ serve.main()
 """
 
 
-def serve_alone(listener: Listener, number: int, ready: Path) -> subprocess.Popen[bytes]:
-    """A server process of the application above."""
+def serve_alone(arguments: list[str], ready: Path, numbers: tuple[int, ...]) -> subprocess.Popen[bytes]:
+    """A server process of the application above, with the open files of these numbers."""
     return subprocess.Popen(
-        [sys.executable, "-c", SERVE, *listener.arguments(number), "--ready-file", str(ready)],
+        [sys.executable, "-c", SERVE, *arguments, "--ready-file", str(ready)],
         cwd=ROOT,
         env=base_environment() | {"HUB_DRAIN_SECONDS": "30"},
-        pass_fds=listener.all_numbers,
+        pass_fds=numbers,
     )
 
 
@@ -257,7 +265,7 @@ def test_a_server_that_ends_answers_what_is_under_way_and_lets_its_clients_go(tm
     (port,) = free_ports(1)
     listener = open_listener("127.0.0.1", port)
     ready = tmp_path / "ready"
-    process = serve_alone(listener, 0, ready)
+    process = serve_alone(listener.arguments(0), ready, listener.all_numbers)
     try:
         assert eventually(ready.exists, 30)
         assert ready.read_text() == str(process.pid)
@@ -297,25 +305,110 @@ def test_the_kernel_spreads_connections_over_the_processes() -> None:
             open_listener("127.0.0.1", port, 2)
 
 
-def test_what_waits_for_a_server_that_is_gone_is_taken_by_another(tmp_path: Path) -> None:
+@contextmanager
+def sharing(folder: Path, processes: int) -> Iterator[tuple[int, list[subprocess.Popen[bytes]]]]:
+    """A port, and so many server processes that share it."""
     (port,) = free_ports(1)
-    listener = open_listener("127.0.0.1", port, 2)
-    ready = [tmp_path / "1", tmp_path / "2"]
-    servers = [serve_alone(listener, number, ready[number]) for number in range(2)]
-    try:
-        assert eventually(lambda: all(file.exists() for file in ready), 30)
+    with closing(open_listener("127.0.0.1", port, processes)) as listener, ExitStack() as ends:
+        servers = []
+        for number in range(processes):
+            server = serve_alone(listener.arguments(number), folder / str(number), listener.all_numbers)
+            ends.callback(server.wait)
+            ends.callback(server.kill)
+            servers.append(server)
+        assert eventually(lambda: all((folder / str(number)).exists() for number in range(processes)), 60)
+        yield port, servers
+
+
+def stop(server: subprocess.Popen[bytes]) -> None:
+    """Stop a server process where it is; it takes no connection after this."""
+    server.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, server.pid, os.WSTOPPED | os.WNOWAIT)
+
+
+def ask(port: int, number: int) -> list[http.client.HTTPConnection]:
+    """Clients that have connected and sent a request each."""
+    clients = [http.client.HTTPConnection("127.0.0.1", port, timeout=60) for _ in range(number)]
+    for client in clients:
+        client.request("GET", "/")
+    return clients
+
+
+def check_answers(clients: list[http.client.HTTPConnection]) -> None:
+    """Every client gets its answer."""
+    assert [client.getresponse().read() for client in clients] == len(clients) * [b"ok"]
+    for client in clients:
+        client.close()
+
+
+def test_what_waits_for_a_server_that_is_gone_is_taken_by_another(tmp_path: Path) -> None:
+    with sharing(tmp_path, 2) as (port, servers):
         servers[0].kill()
         servers[0].wait()
-        clients = [http.client.HTTPConnection("127.0.0.1", port, timeout=20) for _ in range(40)]
-        for client in clients:
-            client.request("GET", "/")
-        assert [client.getresponse().read() for client in clients] == 40 * [b"ok"]
-        for client in clients:
-            client.close()
+        check_answers(ask(port, 40))
         servers[1].terminate()
         assert servers[1].wait(10) in {0, -15}
-    finally:
+
+
+def test_what_waits_when_a_server_is_killed_is_taken_by_the_others(tmp_path: Path) -> None:
+    with sharing(tmp_path, 3) as (port, servers):
         for server in servers:
+            stop(server)
+        clients = ask(port, 60)
+        servers[0].kill()
+        servers[0].wait()
+        for server in servers[1:]:
+            server.send_signal(signal.SIGCONT)
+        check_answers(clients)
+
+
+def test_what_waits_for_a_server_that_hangs_is_taken_and_it_goes_on_without(tmp_path: Path) -> None:
+    """Two others are after the same connections, and the one that hung finds nothing when it wakes."""
+    with sharing(tmp_path, 3) as (port, servers):
+        stop(servers[0])
+        check_answers(ask(port, 60))
+        servers[0].send_signal(signal.SIGCONT)
+        for server in servers[1:]:
             server.kill()
             server.wait()
-        listener.close()
+        check_answers(ask(port, 60))
+
+
+@contextmanager
+def helping(folder: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """A port that nobody serves, and a server process of another port that takes what waits there."""
+    with ExitStack() as ends:
+        own, other = (ends.enter_context(closing(open_listener("127.0.0.1", port))) for port in free_ports(2))
+        arguments = [f"--fd={own.all_numbers[0]}", f"--other-fd={other.all_numbers[0]}"]
+        server = serve_alone(arguments, folder / "ready", own.all_numbers + other.all_numbers)
+        ends.callback(server.wait)
+        ends.callback(server.kill)
+        assert eventually((folder / "ready").exists, 60)
+        yield other.sockets[0][0].getsockname()[1], server
+
+
+def test_clients_that_leave_while_they_wait_are_no_harm_to_those_behind_them(tmp_path: Path) -> None:
+    with helping(tmp_path) as (port, server):
+        stop(server)
+        for linger in (struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)):  # a reset, and an orderly end
+            for _ in range(5):
+                with socket.create_connection(("127.0.0.1", port)) as client:
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        clients = ask(port, 5)
+        server.send_signal(signal.SIGCONT)
+        check_answers(clients)
+
+
+def test_a_server_that_may_open_no_more_files_takes_what_waits_later(tmp_path: Path) -> None:
+    with helping(tmp_path) as (port, server):
+        check_answers(ask(port, 1))
+        limits = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+        opened = set(map(int, os.listdir(f"/proc/{server.pid}/fd")))
+        least = next(number for number in count() if number not in opened)
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (least, limits[1]))
+        clients = ask(port, 5)
+        woken = psutil.Process(server.pid).num_ctx_switches().voluntary + 20
+        assert eventually(lambda: psutil.Process(server.pid).num_ctx_switches().voluntary > woken, 60)
+        assert not select.select([client.sock for client in clients[1:]], [], [], 0)[0]
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, limits)
+        check_answers(clients)
