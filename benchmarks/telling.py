@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psutil
 
@@ -32,13 +32,14 @@ def redis() -> Iterator[str]:
 
 
 @contextmanager
-def relay() -> Iterator[psutil.Process]:
+def relay() -> Iterator[psutil.Popen]:
     """What the audit worker does, in a process of its own."""
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.telling"], cwd=ROOT)
+    process = psutil.Popen([sys.executable, "-m", "benchmarks.telling"], cwd=ROOT)
     try:
-        yield psutil.Process(process.pid)
+        yield process
     finally:
-        process.terminate()
+        with suppress(psutil.NoSuchProcess):  # it has ended
+            process.terminate()
         process.wait()
 
 

@@ -26,6 +26,7 @@ from benchmarks.common import conditions, ledger_database, postgres_conditions, 
 from benchmarks.meter import processor_seconds
 from benchmarks.server import PROCESSES, load, request, server
 from benchmarks.telling import redis, relay
+from scripts.hub.child import describe_end
 
 AMOUNT = 10**24
 BULK = 200
@@ -67,7 +68,7 @@ def on_cores_left(bound: dict[str, Any], generator_cores: float) -> int:
 
 
 @contextmanager
-def telling() -> Iterator[psutil.Process]:
+def telling() -> Iterator[psutil.Popen]:
     """The relay, on the ledger of this process."""
     with redis() as url:
         os.environ["REDIS_URL"] = url
@@ -75,10 +76,8 @@ def telling() -> Iterator[psutil.Process]:
             yield process
 
 
-def run(
-    requests: list[list[bytes]], port: int, teller: psutil.Process | None, *load_as: Any
-) -> dict[str, Any]:
-    """A run, until all that happened has been told if there is a relay."""
+def run(requests: list[list[bytes]], port: int, teller: psutil.Popen | None, *load_as: Any) -> dict[str, Any]:
+    """A run, until all that happened has been told if there is a relay. Raises RuntimeError if that one ends."""
     from ledger.models import Outbox
 
     before = processor_seconds(teller) if teller else 0.0
@@ -86,6 +85,8 @@ def run(
     if teller is not None:
         ended, waiting = time.monotonic(), Outbox.objects.count()
         while Outbox.objects.exists():
+            if teller.poll() is not None:
+                raise RuntimeError(f"the relay {describe_end(teller.returncode)}; see what it printed above")
             time.sleep(POLL)
         found["told_later_seconds"] = round(time.monotonic() - ended, 2)
         found["not_yet_told"] = waiting
