@@ -106,15 +106,10 @@ class Bridge:
             # to go on (`Expect: 100-continue`) sends no body.
             if name == b"content-length" and int(value) > self._largest_body:
                 raise BodyTooLargeError
-        message = await receive()
-        if message["type"] == "http.request" and not message.get("more_body"):
-            body: bytes = message.get("body", b"")
-            if len(body) > self._largest_body:
-                raise BodyTooLargeError
-            return body
         parts = bytearray()
         async with asyncio.timeout(BODY_SECONDS):
             while True:
+                message = await receive()
                 if message["type"] != "http.request":
                     raise ClientGoneError
                 parts += message.get("body", b"")
@@ -122,7 +117,6 @@ class Bridge:
                     raise BodyTooLargeError
                 if not message.get("more_body"):
                     return bytes(parts)
-                message = await receive()
 
     def _serve(self, scope: Scope, body: bytes) -> Answer:
         """Make the answer, in a thread. What the application raises is logged and answered with 500."""

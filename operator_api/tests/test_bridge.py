@@ -135,9 +135,13 @@ def test_too_much_in_chunks_is_refused(echo_port: int) -> None:
     assert "at most" in json.loads(body)["detail"]
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(echo_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("part", [b"", b"five!"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_body_that_does_not_come_is_not_waited_for(
+    echo_port: int, monkeypatch: pytest.MonkeyPatch, method: str, part: bytes
+) -> None:
     monkeypatch.setattr(bridge, "BODY_SECONDS", 0.3)
-    status, _, body = talk(echo_port, request("POST /", "Content-Length: 10"), b"five!")
+    status, _, body = talk(echo_port, request(f"{method} /", "Content-Length: 10"), part)
     assert status == 408
     assert "did not arrive" in json.loads(body)["detail"]
 
