@@ -111,8 +111,11 @@ def unsigned_terms(who: str) -> openapi.Response:
 
 
 _SECONDS = {"Retry-After": {"type": "integer", "description": "seconds"}}
+# The server reads a request's body, or refuses to, before it looks at the method: a GET may have one.
 EVERYWHERE = {
     "406": detail("The client takes no JSON."),
+    "408": detail("The body did not arrive in time."),
+    "413": detail("The body is too large."),
     "429": openapi.Response(
         "Too many requests of this IP address, or of the wallet's owner.",
         schema=detail("").schema,
@@ -122,8 +125,6 @@ EVERYWHERE = {
 }
 WITH_BODY = {
     "400": openapi.Response("The body could not be read.", schema=_REFUSAL),
-    "408": detail("The body did not arrive in time."),
-    "413": detail("The body is too large."),
     "415": detail("The body is neither JSON nor a form."),
 }
 WITH_NAMES = {"404": detail("What the path names does not exist.")}

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.admindocs.views import simplify_regex
 from django.core.management import CommandError, call_command
 from django.urls import URLPattern, URLResolver, get_resolver
 from pytest_django import Settings
 
+from operator_api import bridge, direct_protocol
 from operator_api.error_advice import ADVICE
 from operator_api.error_codes import ErrorCode
 from operator_api.error_pages import document, page, places
+from operator_api.tests.server import request, serving
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NOT_THE_API = {"swagger", "redoc", "websocket", "asyncapi"}
@@ -58,19 +62,41 @@ def test_every_endpoint_is_documented_with_its_answers(swagger: Any, path: str, 
     operation = dict(swagger.paths[path].operations)[method]
     assert operation.description
     responses = operation.responses
-    assert {"406", "429"} <= set(responses)
+    assert {"406", "408", "413", "429"} <= set(responses)
     good = [status for status in responses if status.startswith("2")]
     assert len(good) == 1
     for status, response in responses.items():
         assert getattr(response, "schema", None), f"{status} has no shape"
         assert response.description or not status.startswith("4")
     if method != "get":
-        assert {"400", "413", "415"} <= set(responses)
+        assert {"400", "415"} <= set(responses)
         assert ErrorCode.__members__.keys() & set(re.findall("`([A-Z_]+)`", responses["400"].description))
         body = [parameter for parameter in operation.parameters if parameter.in_ == "body"]
         assert len(body) == 1
     if "{" in path and not (path.startswith("/sla/") and method == "post"):
         assert {"404", "400"} & set(responses)
+
+
+def status_of(port: int, method: str, path: str, length: int) -> int:
+    """That of the answer to a request with a body of a length, none of which is sent."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(request(f"{method.upper()} {path}", f"Content-Length: {length}"))
+        return int(connection.recv(65_536).split()[1])
+
+
+def test_every_endpoint_refuses_bodies_as_documented(swagger: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reads, too: nobody expects a body there, but the server takes one."""
+    from operator_api import asgi  # which is the hub's server, with all of its ways
+
+    monkeypatch.setattr(bridge, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(bridge, "LINGER_SECONDS", 0.05)
+    monkeypatch.setattr(direct_protocol, "PIECES_SECONDS", 0.05)
+    with serving(asgi.application, asgi.HubProtocol) as port:
+        for path, method in ENDPOINTS:
+            responses = dict(swagger.paths[path].operations)[method].responses
+            for length, status in ((settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1, 413), (1, 408)):
+                assert status_of(port, method, re.sub("{[^}]*}", "1", path), length) == status, (method, path)
+                assert str(status) in responses
 
 
 def test_every_code_is_an_endpoint_s_and_has_advice(swagger: Any) -> None:
