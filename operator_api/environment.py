@@ -7,6 +7,7 @@ the code and `./run.sh prod` knows which names of a file are misspelt.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -155,6 +156,22 @@ def redis_server(text: str) -> str:
             "must end with the port (redis://host:6379): databases 1 to 3 of the server are used"
         )
     return url
+
+
+def path_of_words(text: str) -> str:
+    """A path of words, without slashes around it. Raises ValueError."""
+    path = text.strip("/")
+    if not re.fullmatch(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*", path):
+        raise ValueError("must be words of letters, digits, - and _, separated by /")
+    return path
+
+
+def node_urls(text: str) -> str:
+    """One or more http:// or https:// URLs, separated by commas. Raises ValueError."""
+    for url in text.split(","):
+        if not url.strip().startswith(("http://", "https://")):
+            raise ValueError("must be one or more http:// or https:// URLs, separated by commas")
+    return text
 
 
 def hexadecimal(digits: int) -> Callable[[str], str]:

@@ -1,28 +1,32 @@
-"""All settings of the hub, read from the environment. Units are in the names or beside the value."""
+"""All settings of the hub: those that are read from the environment, and those of `settings_fixed.py`. Units are in
+the names or beside the value."""
 
 from __future__ import annotations
 
 import os
-import re
-from pathlib import Path
 from tempfile import gettempdir
 from typing import cast
 from urllib.parse import urlsplit
 
-from celery.schedules import crontab
-
 from nocust.addresses import parse_address
 from nocust.signatures import private_key_address
 from nocust.swaps import MAX_ORDER_EONS
-from operator_api.environment import Environment, database_from_url, hexadecimal, redis_server, url_of
+from operator_api.environment import (
+    Environment,
+    database_from_url,
+    hexadecimal,
+    node_urls,
+    path_of_words,
+    redis_server,
+    url_of,
+)
+from operator_api.settings_fixed import *  # noqa: F403  (Django looks for all settings here)
 
-BASE_DIR = Path(__file__).resolve().parent.parent
 environment = Environment()
 
 # ---------------------------------------------------------------------------------------------------------------
 # Mode. Development has defaults for everything; production has none for secrets and addresses.
 PRODUCTION = environment.boolean("RUNNING_IN_PRODUCTION", False)
-DEBUG = False
 DEVELOPMENT_OPERATOR = "0x90F8bf6A479f320ead074411a4B0e7944Ea8c9C1"
 DEVELOPMENT_KEY = "0x4f3edf983ac636a65a842ce7c78d9aa706d3b113bce9c46f30d7d21715b23b1d"
 DEVELOPMENT_CONTRACT = "0x9561C133DD8580860B6b7E504bC5Aa500f0f06a7"
@@ -59,112 +63,19 @@ if PRODUCTION and "*" in ALLOWED_HOSTS:
 SERVER_NAME = environment.text("SERVER_NAME", "development")
 
 # ---------------------------------------------------------------------------------------------------------------
-# Applications
-INSTALLED_APPS = [
-    "django.contrib.contenttypes",
-    "django.contrib.auth",
-    "django.contrib.sessions",
-    "django.contrib.messages",
-    "django.contrib.admin.apps.SimpleAdminConfig",
-    "django.contrib.staticfiles",
-    "corsheaders",
-    "rest_framework",
-    "drf_yasg",
-    "channels",
-    "operator_api",
-    "ledger",
-    "restoration",
-    "admission",
-    "transactor",
-    "swapper",
-    "leveller",
-    "tos",
-    "contractor",
-    "auditor",
-    "analytics",
-    "synchronizer",
-    "heartbeat",
-]
-MIDDLEWARE = [
-    "operator_api.middleware_observing.observe",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
-    "corsheaders.middleware.CorsMiddleware",
-    "django.middleware.security.SecurityMiddleware",
-    "operator_api.middleware_security.security_headers",
-    "django.middleware.common.CommonMiddleware",
-    "restoration.middleware.hold",
-    "operator_api.middleware_admin.admin_only",
-]
-ROOT_URLCONF = "operator_api.urls"
-WSGI_APPLICATION = "operator_api.wsgi.application"
-ASGI_APPLICATION = "operator_api.asgi.application"
-APPEND_SLASH = False
-TEMPLATES = [
-    {
-        "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "APP_DIRS": True,
-        "OPTIONS": {
-            "context_processors": [
-                "django.template.context_processors.request",
-                "django.contrib.auth.context_processors.auth",
-                "django.contrib.messages.context_processors.messages",
-            ]
-        },
-    },
-]
-STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
-WHITENOISE_USE_FINDERS = True
-LANGUAGE_CODE = "en-us"
-TIME_ZONE = "UTC"
-USE_TZ = True
-DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576  # bytes of a request's body
-
+# Pages of other hosts, and HTTPS
 CORS_ALLOWED_ORIGINS = environment.items(
     "CORS_ORIGIN_WHITELIST", ["http://localhost:3000", "http://localhost:4200"]
 )
 CORS_ALLOW_ALL_ORIGINS = environment.boolean("CORS_ORIGIN_ALLOW_ALL", False)
-CORS_ALLOW_CREDENTIALS = True
-CORS_PREFLIGHT_MAX_AGE = 86_400  # seconds
-CORS_EXPOSE_HEADERS = [
-    "Stream-Position",
-    "X-RateLimit-Limit",
-    "X-RateLimit-Remaining",
-    "X-RateLimit-Reset",
-    "Retry-After",
-    "X-Request-ID",
-]
 SECURE_HSTS_SECONDS = environment.integer("HUB_HSTS_SECONDS", 0)  # 0: what speaks HTTPS in front says it
 
 # ---------------------------------------------------------------------------------------------------------------
 # The admin (admin_site.py). Its cookies go to its own path alone, and in production over HTTPS alone.
-
-
-def _admin_path(text: str) -> str:
-    path = text.strip("/")
-    if not re.fullmatch(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*", path):
-        raise ValueError("must be words of letters, digits, - and _, separated by /")
-    return path
-
-
-HUB_ADMIN_PATH = environment.read("HUB_ADMIN_PATH", "" if PRODUCTION else "admin", _admin_path)  # empty: none
+# Without a path there is none.
+HUB_ADMIN_PATH = environment.read("HUB_ADMIN_PATH", "" if PRODUCTION else "admin", path_of_words)
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = f"/{HUB_ADMIN_PATH}/"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
-SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Strict"
-SESSION_COOKIE_AGE = 8 * 3600  # seconds
-SESSION_EXPIRE_AT_BROWSER_CLOSE = True
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in ("UserAttributeSimilarityValidator", "CommonPasswordValidator", "NumericPasswordValidator")
-] + [
-    {
-        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
-        "OPTIONS": {"min_length": 12},
-    }
-]
-# The admin has its middleware, but not in the list that every request passes (middleware_admin.py).
-SILENCED_SYSTEM_CHECKS = ["admin.E408", "admin.E409", "admin.E410"]
 
 # ---------------------------------------------------------------------------------------------------------------
 # Limits (limits.py): requests a second for each client and server process; 0: none. Development's are out of reach,
@@ -243,12 +154,6 @@ CELERY_BROKER_URL = environment.read(
     kind="URL",
     shown="REDIS_URL/1",
 )
-CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_DEFAULT_QUEUE = "verifier"
-CELERY_TASK_ACKS_LATE = False
-CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # RabbitMQ knows none of them: it gives a task to another worker when the first one's connection ends.
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     {"visibility_timeout": 3600, "socket_keepalive": True} if CELERY_BROKER_URL.startswith("redis") else {}
@@ -258,52 +163,12 @@ CELERY_BEAT_SCHEDULE_FILENAME = environment.text(
     "/tmp/nocust-hub-beat",  # noqa: S108
     kind="file",
 )
-_HEARTBEAT = 1.0  # seconds
-CELERY_BEAT_SCHEDULE = {
-    f"heartbeat_{name}": {
-        "task": f"heartbeat.tasks.heartbeat_{name}",
-        "schedule": _HEARTBEAT,
-        "options": {"queue": queue, "expires": 5 * _HEARTBEAT},
-    }
-    for name, queue in {
-        "chain": "chain",
-        "verifier": "verifier",
-        "orders": "verifier",
-        "accounting": "accounting",
-        "matching": "accounting",
-        "audit": "audit",
-    }.items()
-} | {
-    "heartbeat_watch": {
-        "task": "heartbeat.tasks.heartbeat_watch",
-        "schedule": 5 * _HEARTBEAT,
-        "options": {"queue": "audit", "expires": 25 * _HEARTBEAT},
-    },
-    "watch_database": {
-        "task": "heartbeat.tasks.watch_database",
-        "schedule": 10 * _HEARTBEAT,
-        "options": {"queue": "audit", "expires": 30 * _HEARTBEAT},
-    },
-    "update_terms_of_service": {
-        "task": "heartbeat.tasks.update_terms_of_service",
-        "schedule": crontab(hour=3, minute=0),
-        "options": {"queue": "audit"},
-    },
-}
-
 
 # ---------------------------------------------------------------------------------------------------------------
 # The chain
-def _node_urls(text: str) -> str:
-    for url in text.split(","):
-        if not url.strip().startswith(("http://", "https://")):
-            raise ValueError("must be one or more http:// or https:// URLs, separated by commas")
-    return text
-
-
 # One or several nodes, the preferred one first (contractor/nodes.py).
 HUB_ETHEREUM_NODE_URL = environment.read(
-    "HUB_ETHEREUM_NODE_URL", "http://127.0.0.1:8545", _node_urls, kind="URLs"
+    "HUB_ETHEREUM_NODE_URL", "http://127.0.0.1:8545", node_urls, kind="URLs"
 )
 # A node takes at most this long to answer; the largest requests are 2,000 blocks of logs.
 HUB_NODE_TIMEOUT_SECONDS = environment.integer("HUB_NODE_TIMEOUT_SECONDS", 15, minimum=1)
@@ -464,25 +329,6 @@ HUB_ALARM_CALM_SECONDS = environment.integer("HUB_ALARM_CALM_SECONDS", 30)
 # An alarm is raised when no block is applied (0: never) and when a periodic task or an event is late for so long.
 HUB_NO_BLOCK_SECONDS = environment.integer("HUB_NO_BLOCK_SECONDS", 60)
 HUB_QUEUE_LAG_SECONDS = environment.integer("HUB_QUEUE_LAG_SECONDS", 60, minimum=5)
-
-# ---------------------------------------------------------------------------------------------------------------
-# REST
-REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": [],
-    "DEFAULT_PERMISSION_CLASSES": [],
-    "UNAUTHENTICATED_USER": None,
-    "DEFAULT_RENDERER_CLASSES": ["operator_api.rest.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": [
-        "operator_api.rest.JSONParser",
-        "rest_framework.parsers.FormParser",
-        "rest_framework.parsers.MultiPartParser",
-    ],
-    "EXCEPTION_HANDLER": "operator_api.rest.exception_handler",
-    "COERCE_DECIMAL_TO_STRING": True,
-    "TEST_REQUEST_DEFAULT_FORMAT": "json",
-}
-SWAGGER_USE_COMPAT_RENDERERS = False
-SWAGGER_SETTINGS = {"USE_SESSION_AUTH": False, "SECURITY_DEFINITIONS": None}
 
 # ---------------------------------------------------------------------------------------------------------------
 # Metrics at /metrics: for everybody (on), for those who ask from this host and through no proxy (local), or none.
