@@ -126,6 +126,7 @@ def archive(eon: int, directory: Path) -> Archived:
     if counts[0] != wallets:
         raise ArchiveError(f"the checkpoint of eon {eon} has {counts[0]} allotments of {wallets} wallets")
     written = path.with_suffix(".part")
+    written.touch(0o600)
     try:
         with ZipFile(written, "w", ZIP_DEFLATED, compresslevel=_LEVEL) as file:
             file.writestr(HEAD, _head_of(row))

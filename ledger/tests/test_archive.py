@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import stat
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -63,6 +64,7 @@ def test_a_checkpoint_comes_back_as_it_was(play: Play, tmp_path: Path) -> None:
     assert found.path == archived_at(tmp_path, 4)
     assert found.rows == len(before) > 0
     assert found.size == found.path.stat().st_size
+    assert stat.S_IMODE(found.path.stat().st_mode) == 0o600  # it says what everybody has
     assert rows(4) == []
     assert [rows(eon) for eon in (1, 2, 3, 5)] == others
     assert digest(4) == hashlib.sha256(found.path.read_bytes()).digest()

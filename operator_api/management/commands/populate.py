@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -31,7 +32,8 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--hub", default="http://localhost:8123", help="where the hub listens")
+        here = f"http://localhost:{os.environ.get('HUB_PORT') or 8123}"
+        parser.add_argument("--hub", default=here, help=f"where the hub listens; {here}")
         parser.add_argument("--wallets", type=int, default=20, help="that pay each other, at least 2")
         parser.add_argument("--payments", type=int, default=100, help="in each eon")
         parser.add_argument("--orders", type=int, default=10, help="in each eon, each of a trader of its own")
