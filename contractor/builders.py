@@ -83,7 +83,7 @@ def _confirm_withdrawal(contract: Contract, arguments: Arguments) -> bytes:
         address=holder,
         id__lte=arguments["newest_request"],
         slashed=False,
-        withdrawal__isnull=True,
+        paid=False,
     )
     if not waiting.exists():
         raise SupersededError("all requests are settled")

@@ -253,7 +253,7 @@ def _waiting_requests(pairs: Iterable[Pair]) -> dict[Pair, list[WithdrawalReques
     wanted = list(pairs)
     rows = WithdrawalRequest.objects.filter(
         slashed=False,
-        withdrawal__isnull=True,
+        paid=False,
         token__address__in=[token for token, _ in wanted],
         address__in=[address for _, address in wanted],
     )

@@ -82,7 +82,7 @@ def overdrafts(eon: int) -> list[Overdraft]:
     has to give, in an eon that is not closed."""
     requests: dict[int, list[WithdrawalRequest]] = defaultdict(list)
     standing = WithdrawalRequest.objects.filter(
-        slashed=False, withdrawal__isnull=True, wallet__isnull=False, eon_number__in=[eon - 1, eon]
+        slashed=False, paid=False, wallet__isnull=False, eon_number__in=[eon - 1, eon]
     )
     for request in standing.order_by("id"):
         assert request.wallet_id is not None
@@ -156,7 +156,7 @@ def usable_marker(
         return marker, ""
     oldest = MinimumAvailableBalance.objects.filter(wallet=wallet, eon_number=eon - 2).first()
     earlier = WithdrawalRequest.objects.filter(
-        wallet=wallet, eon_number=eon - 2, slashed=False, withdrawal__isnull=True
+        wallet=wallet, eon_number=eon - 2, slashed=False, paid=False
     ).aggregate(total=Sum("amount"))["total"]
     if oldest is not None and oldest.amount < requested + int(earlier or 0):
         return oldest, ""

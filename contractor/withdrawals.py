@@ -29,7 +29,7 @@ def confirm_due_withdrawals() -> int:
     due = (
         WithdrawalRequest.objects.filter(
             slashed=False,
-            withdrawal__isnull=True,
+            paid=False,
             eon_number__lte=parameters.matured_eon(status.head_block),
         )
         .order_by()

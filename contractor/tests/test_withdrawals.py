@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from auditor import render
@@ -29,6 +30,7 @@ from ledger.models import (
     WithdrawalRequest,
 )
 from ledger.proofs import proofs
+from ledger.sql import execute, fetch
 from ledger.store import StoredTransfer
 from nocust.addresses import to_checksum
 from nocust.messages import withdrawal_authorization_hash
@@ -141,6 +143,38 @@ def mature(hub: Hub, alice: Signer, eon: int, era: int) -> Wallet:
 
 def payment() -> EthereumTransaction:
     return EthereumTransaction.objects.get(kind="confirmWithdrawal")
+
+
+def pay_long_ago(wallet: Wallet, count: int) -> None:
+    """Requests of the wallet in eon 1 that were paid in eon 3."""
+    execute(
+        "WITH made AS (INSERT INTO ledger_withdrawalrequest"
+        " (txid, log_index, block, eon_number, amount, time, token_id, address, wallet_id, slashed)"
+        " SELECT decode(lpad(to_hex(n), 64, '0'), 'hex'), 0, 1, 1, 1, now(), %s, %s, %s, false"
+        " FROM generate_series(1, %s) n RETURNING *)"
+        " INSERT INTO ledger_withdrawal (txid, log_index, block, eon_number, amount, time, wallet_id, request_id)"
+        " SELECT txid, 1, 1, 3, 1, now(), wallet_id, id FROM made",
+        [wallet.token.pk, wallet.address, wallet.pk, count],
+    )
+    execute("ANALYZE ledger_withdrawalrequest, ledger_withdrawal")
+
+
+def rows_read(plan: dict[str, Any]) -> float:
+    """Rows of requests and payments that a plan looked at."""
+    read = 0.0
+    if plan.get("Relation Name", "").startswith("ledger_withdrawal"):
+        read = (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)) * plan["Actual Loops"]
+    return read + sum(rows_read(part) for part in plan.get("Plans", ()))
+
+
+def test_what_was_paid_is_not_read_to_find_what_is_due(hub: Hub, alice: Signer) -> None:
+    wallet = mature(hub, alice, 5, X)
+    pay_long_ago(wallet, 2000)
+    with CaptureQueriesContext(connection) as queries:
+        assert withdrawals.confirm_due_withdrawals() == 1
+    (statement,) = [row["sql"] for row in queries if "ledger_withdrawalrequest" in row["sql"]]
+    (([found],),) = fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}")
+    assert rows_read(found["Plan"]) == 1, found
 
 
 def test_a_payment_that_is_reverted_is_made_again(

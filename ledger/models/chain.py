@@ -54,6 +54,11 @@ class WithdrawalRequest(BlockchainTransaction):
     )
     slashed = models.BooleanField(default=False)
     slashed_eon_number = models.BigIntegerField(null=True, help_text="The eon in which it was given back.")
+    paid = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Whether there is a withdrawal for it; a trigger writes this.",
+    )
 
     class Meta:
         ordering = ["id"]
@@ -72,6 +77,11 @@ class WithdrawalRequest(BlockchainTransaction):
                 fields=["slashed_eon_number"],
                 name="withdrawal_request_slashed",
                 condition=models.Q(slashed=True),
+            ),
+            models.Index(
+                fields=["eon_number"],
+                name="withdrawal_request_waiting",
+                condition=models.Q(paid=False, slashed=False),
             ),
         ]
 

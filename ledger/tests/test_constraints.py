@@ -24,6 +24,7 @@ from ledger.models import (
     TokenCommitment,
     Transfer,
     Wallet,
+    Withdrawal,
     WithdrawalRequest,
 )
 from ledger.sql import execute
@@ -341,3 +342,19 @@ def test_amounts_have_at_most_78_digits(play: Play) -> None:
     row = Account.objects.create(wallet_id=player.wallet_id, eon_number=1, opening=2**256 - 1)
     row.refresh_from_db()
     assert row.opening == 2**256 - 1
+
+
+def test_a_request_knows_whether_it_is_paid(play: Play, pair: list[SimulatedWallet]) -> None:
+    requests = [play.request_withdrawal(pair[0], amount) for amount in (3, 2, 1)]
+    for request in requests[:2]:
+        Withdrawal.objects.create(
+            **play._event(1), wallet=request.wallet, request=request, amount=request.amount
+        )
+
+    def paid() -> list[int]:
+        rows = WithdrawalRequest.objects.filter(paid=True)
+        return sorted(int(amount) for amount in rows.values_list("amount", flat=True))
+
+    assert paid() == [2, 3]
+    Withdrawal.objects.filter(request=requests[0]).delete()
+    assert paid() == [2]
