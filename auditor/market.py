@@ -13,6 +13,7 @@ from typing import Final
 
 from auditor.render import Object, seconds
 from ledger.models import Token
+from ledger.orders_sql import ITS_WALLETS
 from ledger.sql import fetch
 from nocust.matching_orders import Level, Order
 
@@ -33,14 +34,12 @@ LAST: Final = 2**63
 
 # Between an eon and its checkpoint the orders that wait for it count as they were left in the eon before.
 BOOK = (
-    "SELECT t.id, t.amount, t.amount_swapped, t.sell_order,"
+    "SELECT t.id, t.amount, t.amount_swapped, t.sell_order,"  # noqa: S608  (constants)
     " coalesce(b.prior_out + b.matched_out, t.prior_out + t.matched_out),"
     " coalesce(b.prior_in + b.matched_in, t.prior_in + t.matched_in), t.arrival"
-    " FROM ledger_transfer t"
-    " JOIN ledger_wallet w ON w.id = t.wallet_id AND w.token_id = %s"
-    " JOIN ledger_wallet r ON r.id = t.recipient_id AND r.token_id = %s"
+    f" FROM ledger_transfer t {ITS_WALLETS}"
     " LEFT JOIN ledger_transfer b ON NOT t.appended AND b.tx_id = t.tx_id AND b.eon_number = t.eon_number - 1"
-    " WHERE t.eon_number = %s AND t.swap AND NOT t.processed"
+    " WHERE w.token_id = %s AND r.token_id = %s AND t.eon_number = %s AND t.swap AND NOT t.processed"
     " AND NOT (t.complete OR t.voided OR t.cancelled)"
 )
 

@@ -15,6 +15,7 @@ from contractor.models import ContractState
 from heartbeat.models import Heartbeat, Progress
 from ledger import replica
 from ledger.models import ChainStatus, Outbox, RootCommitment, TokenPair
+from ledger.orders_sql import ITS_ACCOUNT, ITS_WALLETS
 from ledger.sql import fetch
 
 Found = dict[str, str]
@@ -114,10 +115,9 @@ def _waiting_orders(status: ChainStatus | None) -> datetime | None:
     if begun is None or not TokenPair.objects.exists():
         return None
     ((oldest,),) = fetch(
-        "SELECT min(t.time) FROM ledger_transfer t JOIN ledger_wallet w ON w.id = t.wallet_id"
-        " JOIN ledger_wallet r ON r.id = t.recipient_id"
+        f"SELECT min(t.time) FROM ledger_transfer t {ITS_WALLETS}"  # noqa: S608  (constants)
         " JOIN ledger_tokenpair p ON (p.token_from_id, p.token_to_id) = (w.token_id, r.token_id) AND NOT p.paused"
-        " JOIN ledger_account a ON a.wallet_id = t.wallet_id AND a.eon_number = t.eon_number"
+        f" {ITS_ACCOUNT}"
         " WHERE t.swap AND NOT t.processed AND t.appended AND t.arrival IS NULL AND NOT t.cancelled"
         " AND t.eon_number = %s AND a.opening + a.deposited + a.gained + a.received + a.swapped - a.spent"
         " - a.withdrawn >= t.amount - t.prior_out - t.matched_out",

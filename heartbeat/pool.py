@@ -6,22 +6,16 @@ import contracts
 from contractor.chain import chain
 from contractor.interface import CONTRACT, Contract
 from heartbeat.checks import Found
-from ledger.accounts_sql import AVAILABLE
+from ledger.accounts_sql import allotted_of_wallet, available_of_wallet
 from ledger.models import ChainStatus
 from ledger.sql import fetch
 from nocust.addresses import to_checksum
 
 OWNED = f"""
 WITH owned AS (
-    SELECT w.token_id,
-        sum(COALESCE({AVAILABLE}, n."right" - n."left", b.available, x."right" - x."left", 0)) AS amount
-    FROM ledger_wallet w
-    LEFT JOIN ledger_account a ON a.wallet_id = w.id AND a.eon_number = %s
-    LEFT JOIN ledger_exclusivebalanceallotment n ON n.wallet_id = w.id AND n.eon_number = %s
-    LEFT JOIN (SELECT a.wallet_id, {AVAILABLE} AS available FROM ledger_account a WHERE a.eon_number = %s) b
-        ON b.wallet_id = w.id
-    LEFT JOIN ledger_exclusivebalanceallotment x ON x.wallet_id = w.id AND x.eon_number = %s
-    GROUP BY w.token_id
+    SELECT w.token_id, sum(COALESCE({available_of_wallet("%(eon)s")}, {allotted_of_wallet("%(eon)s")},
+        {available_of_wallet("%(before)s")}, {allotted_of_wallet("%(before)s")}, 0)) AS amount
+    FROM ledger_wallet w GROUP BY w.token_id
 ), deposits AS (
     SELECT token_id, sum(amount) AS amount FROM ledger_deposit WHERE wallet_id IS NOT NULL GROUP BY token_id
 ), requests AS (
@@ -61,7 +55,7 @@ def ledger_unbalanced(status: ChainStatus | None) -> Found:
         return {}
     found: Found = {}
     eon = status.eon
-    for address, owned, due, block in fetch(OWNED, [eon, eon, eon - 1, eon - 1]):
+    for address, owned, due, block in fetch(OWNED, {"eon": eon, "before": eon - 1}):
         if owned != due:
             name = to_checksum(bytes(address))
             found[name] = (

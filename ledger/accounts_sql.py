@@ -55,14 +55,31 @@ transfer."""
 _READ = Kept("read_accounts", ["bigint[]", "bigint[]"], ACCOUNTS.format(eons="$1", wallets="$2"))
 
 
+def _of_wallet(value: str, table: str, eon: str) -> str:
+    """A value of the row that the wallet w has in a table in an eon, null without one."""
+    return f"(SELECT {value} FROM {table} a WHERE a.eon_number = {eon} AND a.wallet_id = w.id)"  # noqa: S608  (constants)
+
+
+def available_of_wallet(eon: str) -> str:
+    """The SQL of what the wallet w may spend by its account in an eon, null without one.
+
+    This and `allotted_of_wallet` are subqueries, so that each wallet's row comes from the index. Of an eon that its
+    statistics have not seen PostgreSQL supposes that it has one row, and would look through all of them for each
+    wallet of a join.
+    """
+    return _of_wallet(AVAILABLE, "ledger_account", eon)
+
+
+def allotted_of_wallet(eon: str) -> str:
+    """The SQL of what the wallet w was allotted as an eon began, null without an allotment."""
+    return _of_wallet('a."right" - a."left"', "ledger_exclusivebalanceallotment", eon)
+
+
 _OPENINGS = Kept(
     "openings",
     ["bigint[]", "bigint"],
-    f'SELECT w.id, COALESCE(n."right" - n."left", {AVAILABLE}, x."right" - x."left", 0)'  # noqa: S608
-    " FROM unnest($1) w(id)"
-    " LEFT JOIN ledger_exclusivebalanceallotment n ON n.wallet_id = w.id AND n.eon_number = $2"
-    " LEFT JOIN ledger_account a ON a.wallet_id = w.id AND a.eon_number = $2 - 1"
-    " LEFT JOIN ledger_exclusivebalanceallotment x ON x.wallet_id = w.id AND x.eon_number = $2 - 1",
+    f"SELECT w.id, COALESCE({allotted_of_wallet('$2')}, {available_of_wallet('$2 - 1')},"  # noqa: S608
+    f" {allotted_of_wallet('$2 - 1')}, 0) FROM unnest($1) w(id)",
 )
 
 

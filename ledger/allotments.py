@@ -4,7 +4,7 @@ with their number (`spec/crypto.md` §10)."""
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -14,7 +14,7 @@ from typing import Final
 from django.conf import settings
 from django.db import connection
 
-from ledger.accounts_sql import AVAILABLE
+from ledger.accounts_sql import AVAILABLE, allotted_of_wallet
 from ledger.managed import Managed, UnbalancedLedgerError
 from ledger.models import Token, TokenCommitment
 from ledger.models.commitments import CHUNK_HASHES
@@ -178,19 +178,27 @@ class Allotments:
         )
 
 
+WALLETS: Final = (
+    "SELECT w.id, w.address, w.trail_identifier,"  # noqa: S608  (constants)
+    f" COALESCE({AVAILABLE}, {allotted_of_wallet('%(before)s')}, 0)::text,"
+    " COALESCE(a.received, 0)::text, COALESCE(a.passive_marker, 0)::text, a.active_state_id,"
+    " s.updated_spendings, s.updated_gains, s.tx_set_hash FROM ledger_wallet w"
+    " LEFT JOIN LATERAL ("
+    "SELECT * FROM ledger_account WHERE eon_number = %(before)s AND wallet_id = w.id LIMIT 1) a ON true"
+    " LEFT JOIN LATERAL (SELECT * FROM ledger_activestate WHERE id = a.active_state_id LIMIT 1) s ON true"
+    " WHERE w.token_id = %(token)s AND w.registration_eon_number < %(eon)s ORDER BY w.trail_identifier"
+)
+"""Wallets with what they had in the eon before. Rows come from the indexes whatever PostgreSQL takes an eon for
+(`available_of_wallet`)."""
+
+
 def read_wallets(token: Token, eon: int) -> Iterator[list[Row]]:
     """All wallets that were registered before the eon, in order of trail, some at a time, with what their leaves
     hold of the eon before."""
     with _stream(
         "wallets",
-        f'SELECT w.id, w.address, w.trail_identifier, COALESCE({AVAILABLE}, p."right" - p."left", 0)::text,'  # noqa: S608
-        " COALESCE(a.received, 0)::text, COALESCE(a.passive_marker, 0)::text, a.active_state_id,"
-        " s.updated_spendings, s.updated_gains, s.tx_set_hash FROM ledger_wallet w"
-        " LEFT JOIN ledger_account a ON a.wallet_id = w.id AND a.eon_number = %s"
-        " LEFT JOIN ledger_exclusivebalanceallotment p ON p.wallet_id = w.id AND p.eon_number = %s"
-        " LEFT JOIN ledger_activestate s ON s.id = a.active_state_id"
-        " WHERE w.token_id = %s AND w.registration_eon_number < %s ORDER BY w.trail_identifier",
-        [eon - 1, eon - 1, token.pk, eon],
+        WALLETS,
+        {"token": token.pk, "eon": eon, "before": eon - 1},
     ) as batches:
         yield from batches
 
@@ -202,8 +210,8 @@ def passive_roots(eon: int) -> dict[int, bytes]:
         "SELECT t.recipient_id, r.trail_identifier, s.address, t.amount, t.nonce, t.position"
         " FROM ledger_transfer t JOIN ledger_wallet s ON s.id = t.wallet_id"
         " JOIN ledger_wallet r ON r.id = t.recipient_id"
-        " WHERE t.eon_number = %s AND t.passive AND NOT t.voided ORDER BY t.recipient_id, t.position, t.id",
-        [eon],
+        " WHERE t.eon_number = %(eon)s AND t.passive AND NOT t.voided ORDER BY t.recipient_id, t.position, t.id",
+        {"eon": eon},
     ) as batches:
         rows = (row for batch in batches for row in batch)
         return {wallet: _passive_root(received) for wallet, received in groupby(rows, key=itemgetter(0))}
@@ -218,7 +226,7 @@ def _passive_root(received: Iterable[Row]) -> bytes:
 
 
 @contextmanager
-def _stream(name: str, statement: str, parameters: list[object]) -> Iterator[Iterator[list[Row]]]:
+def _stream(name: str, statement: str, parameters: Mapping[str, int]) -> Iterator[Iterator[list[Row]]]:
     """The rows of a large query, some at a time, through a cursor on the server. It is closed before an error
     leaves the transaction, where it would be unknown."""
     connection.ensure_connection()

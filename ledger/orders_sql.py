@@ -25,6 +25,18 @@ COLUMNS = ", ".join(
 JOINS = "JOIN ledger_activestate f ON f.id = t.recipient_fulfillment_active_state_id"
 
 
+ITS_WALLETS = (
+    "CROSS JOIN LATERAL (SELECT * FROM ledger_wallet WHERE id = t.wallet_id LIMIT 1) w"
+    " CROSS JOIN LATERAL (SELECT * FROM ledger_wallet WHERE id = t.recipient_id LIMIT 1) r"
+)
+"""Joins its wallets to each order t: w gives, r receives. Each by its id, also while the statistics know nothing of
+a new eon or token, and PostgreSQL takes all its orders for one and all its wallets, too."""
+ITS_ACCOUNT = (
+    "LEFT JOIN LATERAL (SELECT * FROM ledger_account"
+    " WHERE wallet_id = t.wallet_id AND eon_number = t.eon_number LIMIT 1) a ON true"
+)
+"""Joins to each order t the account of the wallet that gives."""
+
 LOCK_LATER = Kept(
     "lock_later_rows",
     ["uuid[]", "bigint"],

@@ -19,6 +19,15 @@ HASH = 32
 """Bytes of a hash, and of a bound."""
 
 
+EDGES = (
+    'SELECT a."left" FROM unnest(%s::bigint[]) n(trail)'
+    " CROSS JOIN LATERAL (SELECT * FROM ledger_wallet WHERE token_id = %s AND trail_identifier = n.trail LIMIT 1) w"
+    " CROSS JOIN LATERAL (SELECT * FROM ledger_exclusivebalanceallotment"
+    " WHERE eon_number = %s AND wallet_id = w.id LIMIT 1) a ORDER BY n.trail"
+)
+"""Left bounds of a token's wallets in an eon, by their trails."""
+
+
 @dataclass(frozen=True, slots=True)
 class TreeKey:
     """Names a tree by what it is, so that nothing remembered outlives a checkpoint that was replaced: the row of
@@ -154,12 +163,7 @@ def _read_upper(row: TokenCommitment) -> list[bytes]:
 
 def _read_edges(row: TokenCommitment) -> bytes:
     numbers = range(0, row.wallet_count, 1 << LOWER_LEVELS)
-    bounds = fetch(
-        'SELECT a."left" FROM unnest(%s::bigint[]) n(trail)'
-        " JOIN ledger_wallet w ON w.token_id = %s AND w.trail_identifier = n.trail"
-        " JOIN ledger_exclusivebalanceallotment a ON a.wallet_id = w.id AND a.eon_number = %s ORDER BY n.trail",
-        [list(numbers), row.token_id, row.root_commitment.eon_number],
-    )
+    bounds = fetch(EDGES, [list(numbers), row.token_id, row.root_commitment.eon_number])
     if len(bounds) != len(numbers):
         raise LookupError(f"allotments of token commitment {row.pk} are missing")
     return b"".join(int(bound).to_bytes(HASH, "big") for (bound,) in bounds)

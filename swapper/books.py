@@ -19,6 +19,7 @@ from ledger.accounts_sql import AVAILABLE
 from ledger.engine import Fill as FillCommand
 from ledger.engine import Owner
 from ledger.kept_plans import Kept, run
+from ledger.orders_sql import ITS_ACCOUNT, ITS_WALLETS
 from ledger.sql import Row, array, fetch
 from nocust.errors import NocustError
 from nocust.matching import Book, Fill, Order
@@ -34,11 +35,7 @@ AMOUNTS = (
     " (t.prior_in + t.matched_in)::text, w.token_id"
 )
 """Texts, because to make decimal numbers of them first took half as long as to make orders of them."""
-TABLES = (
-    "ledger_transfer t JOIN ledger_wallet w ON w.id = t.wallet_id"
-    " JOIN ledger_wallet r ON r.id = t.recipient_id"
-)
-ACCOUNT = "LEFT JOIN ledger_account a ON a.wallet_id = t.wallet_id AND a.eon_number = t.eon_number"
+TABLES = f"ledger_transfer t {ITS_WALLETS}"
 ARRIVING = (
     "t.swap AND NOT t.processed AND t.appended AND t.arrival IS NULL AND t.eon_number = %s"
     f" AND (t.cancelled OR {FUNDED})"
@@ -105,7 +102,7 @@ def waiting_markets(eon: int) -> list[Market]:
     """The markets where orders arrive."""
     rows = fetch(
         "SELECT DISTINCT least(w.token_id, r.token_id), greatest(w.token_id, r.token_id)"  # noqa: S608
-        f" FROM {TABLES} {ACCOUNT} WHERE {ARRIVING} ORDER BY 1, 2",
+        f" FROM {TABLES} {ITS_ACCOUNT} WHERE {ARRIVING} ORDER BY 1, 2",
         [eon],
     )
     return [Market(*row) for row in rows]
@@ -148,7 +145,7 @@ def read_arrivals(market: Market, eon: int, count: int, excluded: Collection[int
     and none without its funds. Rows become visible in the order of their commits, not of their ids: what was not
     there the last time comes now. Their `arrival` is to be set."""
     rows = fetch(
-        f"SELECT {AMOUNTS}, t.wallet_id, t.recipient_id, {OPEN} FROM {TABLES} {ACCOUNT} WHERE {ARRIVING}"  # noqa: S608
+        f"SELECT {AMOUNTS}, t.wallet_id, t.recipient_id, {OPEN} FROM {TABLES} {ITS_ACCOUNT} WHERE {ARRIVING}"  # noqa: S608
         f" AND {MARKET} AND t.id <> ALL(%s) ORDER BY t.id LIMIT %s",
         [eon, *market.parameters, list(excluded), count],
     )
@@ -184,7 +181,7 @@ _PARTIES = Kept(
     ["bigint[]"],
     "SELECT t.id, t.tx_id, t.wallet_id, t.recipient_id, w.address, w.trail_identifier, r.trail_identifier,"  # noqa: S608
     f" wt.address, rt.address, {OPEN}, {FUNDED} FROM {TABLES} JOIN ledger_token wt ON wt.id = w.token_id"
-    f" JOIN ledger_token rt ON rt.id = r.token_id {ACCOUNT} WHERE t.id = ANY($1)",
+    f" JOIN ledger_token rt ON rt.id = r.token_id {ITS_ACCOUNT} WHERE t.id = ANY($1)",
 )
 
 

@@ -1,0 +1,111 @@
+"""What is read set-wise costs the rows that it reads, also of an eon that PostgreSQL's statistics have not seen.
+
+They are made anew when a tenth of a table is new, which may be many eons. Until then an eon is taken for one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from auditor import market as display
+from benchmarks.population import populate
+from benchmarks.resting import WRITE
+from heartbeat import pool
+from ledger import trees
+from ledger.allotments import WALLETS
+from ledger.checkpoint import create_checkpoint
+from ledger.models import Token, Wallet
+from ledger.proofs import proofs
+from ledger.sql import execute, fetch
+from ledger.store import chain_status
+from swapper import books
+
+pytestmark = pytest.mark.django_db
+MANY = 2_000
+
+
+@pytest.fixture
+def token() -> Token:
+    """That of many wallets. Statistics end with eon 2: the checkpoint of eon 3 is new, and eon 4 has begun."""
+    play = populate(MANY)
+    with transaction.atomic():
+        create_checkpoint(3, 121)
+    play.enter_next_eon()
+    trees.remembered.clear()
+    for dear in ("hashjoin", "mergejoin", "sort"):  # as they are of a million rows
+        execute(f"SET LOCAL enable_{dear} = off")
+    return play.tokens[0]
+
+
+def assert_by_index(statement: str) -> None:
+    """No row is compared with all rows of another table."""
+    plan = "\n".join(row[0] for row in fetch(f"EXPLAIN {statement}"))
+    assert "Join Filter" not in plan, plan
+    assert "Materialize" not in plan, plan
+
+
+def selects(work: Callable[[], object]) -> list[str]:
+    """What a call asks the database."""
+    with CaptureQueriesContext(connection) as asked:
+        work()
+    return [query["sql"] for query in asked if query["sql"].startswith(("SELECT", "WITH", "\nWITH"))]
+
+
+def test_statistics_that_have_not_seen_an_eon_mislead_joins(token: Token) -> None:
+    """Else the tests below would hold of any statement."""
+    with pytest.raises(AssertionError):
+        assert_by_index(
+            'SELECT p."right" - p."left" FROM ledger_wallet w LEFT JOIN ledger_exclusivebalanceallotment p'  # noqa: S608
+            f" ON p.wallet_id = w.id AND p.eon_number = 3 WHERE w.token_id = {token.pk} ORDER BY w.trail_identifier"
+        )
+
+
+def test_the_checkpoint_reads_wallets_by_the_index(token: Token) -> None:
+    with connection.cursor() as cursor:
+        for before in (2, 3):
+            values = {"token": token.pk, "eon": before + 1, "before": before}
+            assert_by_index(cursor.mogrify(WALLETS, values).decode())
+
+
+def test_balances_are_added_up_by_the_index(token: Token) -> None:
+    asked = selects(lambda: pool.ledger_unbalanced(chain_status()))
+    assert len(asked) > 1
+    assert pool.ledger_unbalanced(chain_status()) == {}
+    owned, _ = asked[-1].split(", deposits AS")
+    assert_by_index(f"{owned} SELECT * FROM owned")  # noqa: S608
+
+
+def test_orders_of_a_new_market_are_read_by_the_index(token: Token) -> None:
+    """Neither its wallets nor its orders are in the statistics."""
+    new = [
+        Token.objects.create(address=bytes([n]) * 20, trail=n, name="", short_name="", block=0)
+        for n in (8, 9)
+    ]
+    first, second = new
+    with connection.cursor() as cursor:
+        cursor.execute(WRITE, {"count": 100, "first": first.pk, "second": second.pk})
+    market = books.Market(*sorted((first.pk, second.pk)))
+    assert len(books.read_book(market, 1)) == 100
+    execute("UPDATE ledger_transfer SET arrival = NULL WHERE swap AND mod(id, 2) = 0")
+    for work in (
+        lambda: books.read_book(market, 1),
+        lambda: books.read_arrivals(market, 1, 10),
+        lambda: books.waiting_markets(1),
+        lambda: display.books.get(first, second, 1),
+    ):
+        asked = [query for query in selects(work) if "ledger_wallet" in query]
+        assert asked
+        for query in asked:
+            plan = "\n".join(row[0] for row in fetch(f"EXPLAIN {query}"))
+            assert "wallet_token_trail" not in plan, plan
+
+
+def test_a_tree_is_read_by_the_index(token: Token) -> None:
+    wallet = Wallet.objects.get(token=token, trail_identifier=77)
+    asked = selects(lambda: proofs([(wallet.pk, 3)]))
+    (edges,) = (query for query in asked if "unnest" in query)
+    assert_by_index(edges)
