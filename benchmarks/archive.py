@@ -70,7 +70,7 @@ def measure(count: int) -> tuple[dict[str, Any], dict[str, str]]:
             "wallets": count,
             "archived": {**archived, "file_bytes_per_wallet": round(archived["file_bytes"] / count, 1)},
             "restored": restored,
-            "bytes_per_wallet_of_two_checkpoints_in_tables": [round(size / count, 1) for size in sizes],
+            "bytes_per_wallet_in_tables_of_three_checkpoints": [round(size / count, 1) for size in sizes],
             "proofs_verified": min(PROOFS, count),
         }, postgres_conditions()
 
