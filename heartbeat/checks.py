@@ -144,7 +144,7 @@ def fills_differ(status: ChainStatus | None) -> Found:
         " WHERE (t.matched_out, t.matched_in) <> (s.gave, s.got)"
         " UNION ALL SELECT t.id, t.matched_out, t.matched_in, 0, 0 FROM ledger_transfer t"
         " WHERE t.eon_number = %s AND t.swap AND NOT t.processed AND (t.matched_out > 0 OR t.matched_in > 0)"
-        " AND NOT EXISTS (SELECT 1 FROM sums s WHERE s.id = t.id) ORDER BY 1 LIMIT 100",
+        " AND t.id NOT IN (SELECT s.id FROM sums s) ORDER BY 1 LIMIT 100",
         [since, status.eon, status.eon],
     )
     return {

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from auditor import market as display
 from benchmarks.population import populate
 from benchmarks.resting import WRITE
-from heartbeat import pool
+from heartbeat import checks, pool
 from ledger import trees
 from ledger.allotments import WALLETS
 from ledger.checkpoint import create_checkpoint
@@ -102,6 +102,11 @@ def test_orders_of_a_new_market_are_read_by_the_index(token: Token) -> None:
         for query in asked:
             plan = "\n".join(row[0] for row in fetch(f"EXPLAIN {query}"))
             assert "wallet_token_trail" not in plan, plan
+
+
+def test_orders_without_fills_are_found_without_comparing_all_with_all(token: Token) -> None:
+    (asked,) = (query for query in selects(lambda: checks.fills_differ(chain_status())) if "traded" in query)
+    assert "hashed" in "\n".join(row[0] for row in fetch(f"EXPLAIN {asked}"))
 
 
 def test_a_tree_is_read_by_the_index(token: Token) -> None:
