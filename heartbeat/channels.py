@@ -12,8 +12,8 @@ from django.core.mail import EmailMessage, get_connection
 from contractor.alarm_catalogue import kind_of
 from contractor.models import Alarm
 
-TEXTS = 5
-"""Cases of one alarm that a message spells out."""
+TEXTS = 10
+"""Cases of one alarm that a message spells out: as many as a hub that stands still has of "queue lag"."""
 
 
 class DeliveryError(RuntimeError):

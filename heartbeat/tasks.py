@@ -43,9 +43,10 @@ def heartbeat_chain() -> int:
 
 @shared_task
 def heartbeat_verifier() -> int:
-    """Have challenges answered, mature withdrawals paid and earned fees claimed, and send and watch the operator's
-    transactions. Transactions moved."""
+    """Have challenges answered, mature withdrawals paid and earned fees claimed, send and watch the operator's
+    transactions, and compare what the contract holds with the ledger. Items done."""
     from contractor import disputes, earnings, sender, withdrawals
+    from heartbeat import watch
 
     return beat.run(
         "verifier",
@@ -54,6 +55,7 @@ def heartbeat_verifier() -> int:
             "pay withdrawals": withdrawals.confirm_due_withdrawals,
             "claim fees": earnings.claim_earned_fees,
             "send transactions": sender.step,
+            "compare the pool": watch.compare_pool,
         },
     )
 

@@ -20,8 +20,9 @@ from heartbeat.models import Heartbeat, Notice, Progress
 from ledger.models import ChainStatus
 from ledger.sql import fetch
 
-OFTEN, SELDOM = 5.0, 60.0
-"""Seconds between two runs of a check: of those that read a few rows, and of those that add up whole tables."""
+OFTEN, SELDOM = 0.0, 60.0
+"""Seconds between two runs of a check: those that read a few rows run with each beat, the others add up whole
+tables."""
 SHARE = 50
 """A check takes at most one part in so many of the time."""
 SETTLING = 20.0
@@ -34,7 +35,7 @@ INCIDENT = timedelta(days=1)
 KEPT = timedelta(days=90)
 """So long alarms are kept that are over."""
 WATCH, STAND_IN = "watch", "stand-in"
-BOOKS = "books differ"
+BOOKS, POOL = "books differ", "pool short"
 
 _next: dict[str, float] = {}
 """When the turn of a check comes: at once, where it is not here."""
@@ -70,13 +71,12 @@ CHECKS = (
     Check("replica not read", OFTEN, lambda _: checks.replica_not_read()),
     Check("fills differ", SELDOM, lambda moment: checks.fills_differ(moment.status)),
     Check("ledger unbalanced", SELDOM, lambda moment: pool.ledger_unbalanced(moment.status)),
-    Check("pool short", SELDOM, lambda moment: pool.pool_short(moment.status)),
 )
 
 
 def settle_in() -> None:
     """Let the checks that read whole tables wait, in a process that has just started."""
-    seldom = [BOOKS, *(check.subject for check in CHECKS if check.seconds == SELDOM)]
+    seldom = [BOOKS, POOL, *(check.subject for check in CHECKS if check.seconds == SELDOM)]
     _next.update(dict.fromkeys(seldom, time.monotonic() + SETTLING))
 
 
@@ -86,8 +86,9 @@ settle_in()
 def parts(since: datetime | None = None) -> dict[str, Callable[[], int]]:
     """The checks, each when its turn has come, and the ends, for one beat. Each part tells how many alarms it
     changed. `since` is when a process that stands in began to look after the hub (`heartbeat.lookout`)."""
+    began = timezone.now()
     found: dict[str, Callable[[], int]] = {
-        f"check for {check.subject!r}": partial(_run, check, since) for check in CHECKS
+        f"check for {check.subject!r}": partial(_run, check, began, since or began) for check in CHECKS
     }
     return found | {"end alarms": end_alarms}
 
@@ -109,10 +110,9 @@ def take_turn(subject: str, seconds: float, work: Callable[[], int]) -> int:
         _next[subject] = ended + max(seconds, SHARE * (ended - began))
 
 
-def _run(check: Check, since: datetime | None) -> int:
+def _run(check: Check, began: datetime, since: datetime) -> int:
     def work() -> int:
-        now = timezone.now()
-        moment = Moment(checks.chain_status(), now, _awake_since(now, since or now))
+        moment = Moment(checks.chain_status(), timezone.now(), _awake_since(began, since))
         return settle(check.subject, check.find(moment), settings.HUB_ALARM_CALM_SECONDS)
 
     return take_turn(check.subject, check.seconds, work)
@@ -120,15 +120,26 @@ def _run(check: Check, since: datetime | None) -> int:
 
 def compare_books() -> int:
     """Compare the books of the exchange in this process. Alarms changed."""
+    from heartbeat.books import books_differ
+    from swapper.exchange import exchange
 
+    return _compare(BOOKS, lambda: books_differ(exchange))
+
+
+def compare_pool() -> int:
+    """Compare the contract's balances with the ledger's sums. Alarms changed. Raises NodeError. Not one of
+    `CHECKS`: a node that does not answer must not hold up the others."""
+    from heartbeat.pool import pool_short
+
+    return _compare(POOL, lambda: pool_short(checks.chain_status()))
+
+
+def _compare(subject: str, find: Callable[[], Found | None]) -> int:
     def work() -> int:
-        from heartbeat.books import books_differ
-        from swapper.exchange import exchange
+        found = find()
+        return 0 if found is None else settle(subject, found, settings.HUB_ALARM_CALM_SECONDS)
 
-        found = books_differ(exchange)
-        return 0 if found is None else settle(BOOKS, found, settings.HUB_ALARM_CALM_SECONDS)
-
-    return take_turn(BOOKS, SELDOM, work)
+    return take_turn(subject, SELDOM, work)
 
 
 def note_watched() -> None:
@@ -137,12 +148,12 @@ def note_watched() -> None:
     Progress.objects.update_or_create(name=STAND_IN, defaults={"value": 0, "since": now})
 
 
-def _awake_since(now: datetime, begun: datetime) -> datetime:
-    """Since when the hub is watched. When it was not, as while everything was switched off, nothing is late yet:
-    then it is since `begun`."""
+def _awake_since(beat: datetime, begun: datetime) -> datetime:
+    """Since when the hub is watched. When it was not before the run that began at `beat`, as while everything was
+    switched off, nothing is late yet: then it is since `begun`. How long that run takes does not matter."""
     ended = list(Heartbeat.objects.filter(name=WATCH).values_list("ended", flat=True))
     ended += Progress.objects.filter(name=STAND_IN).values_list("since", flat=True)
-    gap = not ended or now - max(ended) > timedelta(seconds=settings.HUB_QUEUE_LAG_SECONDS)
+    gap = not ended or beat - max(ended) > timedelta(seconds=settings.HUB_QUEUE_LAG_SECONDS)
     row, _ = Progress.objects.get_or_create(name=WATCH, defaults={"value": 0, "since": begun})
     if gap and row.since < begun:
         row.since, row.value = begun, row.value + 1

@@ -328,7 +328,7 @@ HUB_ALARM_TIMEOUT_SECONDS = environment.integer("HUB_ALARM_TIMEOUT_SECONDS", 5, 
 HUB_ALARM_CALM_SECONDS = environment.integer("HUB_ALARM_CALM_SECONDS", 30)
 # An alarm is raised when no block is applied (0: never) and when a periodic task or an event is late for so long.
 HUB_NO_BLOCK_SECONDS = environment.integer("HUB_NO_BLOCK_SECONDS", 60)
-HUB_QUEUE_LAG_SECONDS = environment.integer("HUB_QUEUE_LAG_SECONDS", 60, minimum=5)
+HUB_QUEUE_LAG_SECONDS = environment.integer("HUB_QUEUE_LAG_SECONDS", 60, minimum=10)
 
 # ---------------------------------------------------------------------------------------------------------------
 # Metrics at /metrics: for everybody (on), for those who ask from this host and through no proxy (local), or none.

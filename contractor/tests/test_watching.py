@@ -12,7 +12,7 @@ from contractor.alarms import settle
 from contractor.models import Alarm
 from contractor.tests.conftest import Hub
 from contractor.tests.court import OPEN_ERA, beat, players
-from heartbeat import checks, delivery, pool
+from heartbeat import checks, delivery, pool, watch
 from heartbeat.tests.consumer import Consumer, listening
 from ledger.models import ChainStatus
 from nocust.signatures import Signer
@@ -41,6 +41,7 @@ def quiet(consumer: Consumer) -> bool:
 
 @pytest.mark.alarm("pool short")
 def test_pool_short(hub: Hub, alice: Signer, consumer: Consumer, settings: Any) -> None:
+    settings.HUB_ALARM_CALM_SECONDS = 0
     hub.register(alice)
     hub.node.deposit(alice.address, 1000)
     hub.settle()
@@ -48,7 +49,8 @@ def test_pool_short(hub: Hub, alice: Signer, consumer: Consumer, settings: Any) 
     def check() -> None:
         hub.settle()
         settle("ledger unbalanced", pool.ledger_unbalanced(hub.status), 0)
-        settle("pool short", pool.pool_short(hub.status), 0)
+        watch.forget()
+        watch.compare_pool()
 
     check()
     assert quiet(consumer)

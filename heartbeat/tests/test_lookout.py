@@ -101,6 +101,21 @@ def test_nothing_is_late_when_the_hub_was_off(consumer: Consumer, since: float) 
     assert not Alarm.objects.exists()
 
 
+def test_a_run_of_the_watch_that_takes_long_is_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is late is late by as much however long the run's other checks take."""
+    tasks.heartbeat_watch()
+    Progress.objects.update(since=past(1000))
+    ended(80, "chain")
+    ended(75, watch.WATCH)
+    watch.forget()
+    began = past(70)
+    with monkeypatch.context() as then:
+        then.setattr(timezone, "now", lambda: began)
+        parts = watch.parts()
+    assert parts["check for 'queue lag'"]() == 2
+    assert set(Alarm.objects.values_list("key", flat=True)) == {"task chain", "task watch"}
+
+
 def test_it_leaves_a_living_watch_alone(consumer: Consumer) -> None:
     ended(30, watch.WATCH)
     assert lookout.look(past(1000)) == 0
