@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from django.db.models import QuerySet
@@ -138,15 +139,16 @@ def wallet_states(
     rows = _WALLET_STATES.fetch([token for token, _ in keys], [address for _, address in keys], eon, limit)
     found: dict[WalletKey, tuple[int, WalletHistory]] = {}
     happened: tuple[Histories, ...] = ({}, {}, {}, {})
-    for row in rows:
-        if most is not None and row[1] > most:
-            continue
-        wallet, proof = read_proof(row, 5)
-        history = WalletHistory(wallet, eon, proof)
-        found[wallet.token.address, wallet.address] = row[0] or 0, history
-        for some, histories in zip(row[1:5], happened, strict=True):
-            if some:
-                histories[wallet.pk] = history
+    with _archived_meanwhile(eon):
+        for row in rows:
+            if most is not None and row[1] > most:
+                continue
+            wallet, proof = read_proof(row, 5)
+            history = WalletHistory(wallet, eon, proof)
+            found[wallet.token.address, wallet.address] = row[0] or 0, history
+            for some, histories in zip(row[1:5], happened, strict=True):
+                if some:
+                    histories[wallet.pk] = history
     _require_proofs((history for _, history in found.values()), eon)
     transfers, deposits, requests, withdrawals = happened
     _add_transfers(transfers, eon, first_transfer)
@@ -173,14 +175,26 @@ def wallet_histories(wallets: Sequence[Wallet], eon: int, first_transfer: int = 
     if not histories:
         return {}
     ids = list(histories)
-    for (wallet, _), proof in proofs((wallet, eon) for wallet in ids).items():
-        histories[wallet].proof = proof
+    with _archived_meanwhile(eon):
+        for (wallet, _), proof in proofs((wallet, eon) for wallet in ids).items():
+            histories[wallet].proof = proof
     _require_proofs(histories.values(), eon)
     _add_transfers(histories, eon, first_transfer)
     _add_deposits(histories, eon)
     _add_requests(histories, eon)
     _add_withdrawals(histories, eon)
     return histories
+
+
+@contextmanager
+def _archived_meanwhile(eon: int) -> Iterator[None]:
+    """Raises ArchivedError if the eon's tree is not found since it was archived after its wallets were read."""
+    try:
+        yield
+    except LookupError:
+        if is_archived(eon):
+            raise ArchivedError(eon) from None
+        raise
 
 
 def _require_proofs(histories: Iterable[WalletHistory], eon: int) -> None:

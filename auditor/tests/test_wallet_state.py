@@ -13,7 +13,7 @@ from django.test import Client
 from auditor import render, selectors, views
 from auditor.tests.test_proofs import verify
 from benchmarks.population import make_checkpoint, populate
-from ledger import engine, positions, store
+from ledger import engine, positions, store, trees
 from ledger.archive import archive, restore
 from ledger.directory import owner_of
 from ledger.models import (
@@ -72,6 +72,28 @@ def test_archived_proofs_are_gone_until_they_are_brought_back(tmp_path: Path) ->
     restore(2, tmp_path)
     assert read(old, 2).json() == before
     assert views.find_wallet_states(names) == together
+
+
+@pytest.mark.parametrize("query", ["", "?transfer_id=0"])
+def test_proofs_that_are_archived_while_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    """Its wallets have been read, and its tree has not."""
+    play = Play()
+    play.register(1)
+    play.next_eon()
+    play.next_eon()
+    found, read_tree = wallets(1)[0], trees._read
+
+    def read_late(key: TreeKey) -> Tree:
+        archive(2, tmp_path)
+        return read_tree(key)
+
+    trees.remembered.clear()
+    monkeypatch.setattr(trees, "_read", read_late)
+    assert views.find_wallet_states([{"eon_number": "2", **_names(found)}]) == [None]
+    restore(2, tmp_path)
+    assert read(found, 2, query).status_code == 410
 
 
 def _names(wallet: Wallet) -> dict[str, str]:
