@@ -21,6 +21,7 @@ from ledger.engine import (
     Owner,
     Side,
     SignedState,
+    Transferred,
 )
 from ledger.kept_plans import run
 from ledger.models import Event
@@ -121,7 +122,9 @@ class StoredOrder:
 class Writer:
     """Collects what the events of one batch about orders change, and writes it in a few statements.
 
-    `newest_state` names the states that came into force for wallets, for the caller to keep in their accounts.
+    `newest_state` names the states that came into force for wallets, for the caller to keep in their accounts, and
+    `told` what subscribers are told of. Both are kept in the order of the events: transfers and new orders, which
+    are written before others, wait in `prepared`, by the id() of their events.
     `arrivals` are places in line, by row, that matched orders get with their amounts.
     """
 
@@ -129,6 +132,7 @@ class Writer:
     now: datetime
     arrivals: Mapping[int, int] = field(default_factory=dict)
     newest_state: dict[Key, int] = field(default_factory=dict)
+    prepared: dict[int, tuple[Mapping[Key, int], tuple[Event, int]]] = field(default_factory=dict)
     told: list[tuple[Event, int]] = field(default_factory=list)
     states: list[Row] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
@@ -152,11 +156,10 @@ class Writer:
             "recipient_active_state": self.operator.sign(first.credit.message),
         }
         given, got = self._place_eon(order, order.row, first, states, tuple(signatures.values()))
-        self.newest_state[order.debit.wallet, order.eon] = given
-        self.newest_state[order.credit.wallet, order.eon] = got
+        entered = {(order.debit.wallet, order.eon): given, (order.credit.wallet, order.eon): got}
+        self.prepared[id(event)] = entered, (Event.SWAP_CONFIRMATION, order.row)
         for eon in event.eons[1:]:
             self._place_eon(order, next(rows), eon, states, (None, None))
-        self.told.append((Event.SWAP_CONFIRMATION, order.row))
         return StoredOrder(event, order, self.now, signatures)
 
     def _place_eon(
@@ -218,6 +221,12 @@ class Writer:
             operator_signature,
             self.now,
         )
+
+    def enter(self, event: Transferred | OrderPlaced) -> None:
+        """Have a transfer or new order, whose rows are prepared, come into force."""
+        states, told = self.prepared[id(event)]
+        self.newest_state.update(states)
+        self.told.append(told)
 
     def add(self, event: OrderEvent) -> StoredOrder:
         """Anything but a new order."""

@@ -194,7 +194,9 @@ def _write(
     for order in writer.place(placed):
         stored[id(order.event)] = order
     for event in events:
-        if not isinstance(event, Transferred | Moved | Refusal | OrderPlaced):
+        if isinstance(event, Transferred | OrderPlaced):
+            writer.enter(event)
+        elif not isinstance(event, Moved | Refusal):
             stored[id(event)] = writer.add(event)
     writer.write()
     # In a batch of transfers only, who gets no new state has received and nothing else.
@@ -226,8 +228,8 @@ def _add_transfers(
         result = StoredTransfer(key, new_tx_id(writer.now), writer.now, signature, event)
         stored[id(event)] = result
         rows.append(_row(state, result))
-        writer.newest_state[event.sender.wallet, event.eon] = state
-        writer.told.append((Told.TRANSFER_CONFIRMATION, key))
+        entered = {(event.sender.wallet, event.eon): state}
+        writer.prepared[id(event)] = entered, (Told.TRANSFER_CONFIRMATION, key)
     return [ADD_TRANSFERS(*map(array, zip(*rows, strict=True)), writer.now), _keeping(transfers)]
 
 

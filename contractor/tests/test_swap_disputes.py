@@ -12,10 +12,12 @@ from django.utils import timezone
 from contractor import sender
 from contractor.models import EthereumTransaction
 from contractor.tests.conftest import Hub
-from contractor.tests.court import OPEN_ERA, live, settle
+from contractor.tests.court import OPEN_ERA, check_won, live, players, settle
 from contractor.tests.exchange import FUNDS, POOL, UNIT, Dealer, market
 from heartbeat.tests.drill import Drill
+from ledger import store
 from ledger.models import Challenge, Token, TokenPair, Transfer
+from ledger.store import StoredTransfer
 from ledger.tests.checks import check_checkpoint, check_ledger
 from nocust.addresses import to_checksum
 
@@ -234,6 +236,24 @@ def give_less(dealer: Dealer, market_: Dealer, amount: int, eon: int) -> None:
             )
             assert cursor.rowcount == 1
         cursor.execute("SET session_replication_role = origin")
+
+
+def test_a_payment_written_together_with_a_cancellation_is_answered(hub: Hub) -> None:
+    ether, token = Token.objects.order_by("trail")
+    dealer = Dealer.register(hub, 2500, ether, token, 100)
+    (payee,) = players(hub, 1)
+    dealer.enter(goes_on=False)
+    dealer.place(100, 200)
+    dealer.freeze()
+    cancel = dealer.trader.cancel(0, 0)
+    dealer.trader.closed(0, 0)
+    _, paid = store.execute([cancel, dealer.trader.debit.transfer(payee.owner.owner, 40)])
+    assert isinstance(paid, StoredTransfer)
+    hub.go_to(4, OPEN_ERA)
+    row = Transfer.objects.select_related("sender_active_state").get(pk=paid.id)
+    assert dealer.debit.challenge_state(3, row.sender_active_state)
+    settle(hub, 7)
+    check_won(hub, 4, 1)
 
 
 def test_an_order_executed_below_its_limit_loses(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
