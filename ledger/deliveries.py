@@ -43,7 +43,7 @@ def deliveries(transfers: Iterable[Transfer]) -> dict[int, Delivery]:
     trees = _trees(list(found.values()))
     result: dict[int, Delivery] = {}
     for (wallet, eon), proof in found.items():
-        tree = trees.get(_root(proof))
+        tree = trees.get(_key(proof))
         if tree is not None:
             for row_id in wanted[wallet, eon - 1]:
                 index = tree.places[row_id]
@@ -59,29 +59,34 @@ class ReceivedTree:
     places: Mapping[int, int]
 
 
+TreeKey = tuple[int, int, bytes]
+"""A wallet, the eon of its proof, and the root. A root alone names no tree: leaves tell neither token nor eon, so
+that the same payments with the same nonces have it again."""
+
+
 class Trees:
-    """The trees last used, by their roots. They never change once a checkpoint commits to them, and everybody who
-    paid a wallet asks for a path in its tree as the next eon begins. Holds up to `leaves` leaves, 300 bytes each.
-    """
+    """The trees last used. They never change once a checkpoint commits to them, and everybody who paid a wallet
+    asks for a path in its tree as the next eon begins. Holds up to `leaves` leaves, 300 bytes each, or a single
+    larger tree."""
 
     def __init__(self, leaves: int) -> None:
         self._room = leaves
-        self._trees: OrderedDict[bytes, ReceivedTree] = OrderedDict()
+        self._trees: OrderedDict[TreeKey, ReceivedTree] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, root: bytes) -> ReceivedTree | None:
+    def get(self, key: TreeKey) -> ReceivedTree | None:
         with self._lock:
-            found = self._trees.get(root)
+            found = self._trees.get(key)
             if found is not None:
-                self._trees.move_to_end(root)
+                self._trees.move_to_end(key)
             return found
 
-    def add(self, root: bytes, tree: ReceivedTree) -> None:
+    def add(self, key: TreeKey, tree: ReceivedTree) -> None:
         with self._lock:
-            if root not in self._trees:
-                self._trees[root] = tree
+            if key not in self._trees:
+                self._trees[key] = tree
                 self._room -= tree.tree.count
-            while self._room < 0:
+            while self._room < 0 and len(self._trees) > 1:
                 _, oldest = self._trees.popitem(last=False)
                 self._room += oldest.tree.count
 
@@ -89,28 +94,29 @@ class Trees:
 remembered = Trees(leaves=100_000)
 
 
-def _root(proof: Proof) -> bytes:
-    return proof.allotment.passive_checksum or ZERO_HASH
+def _key(proof: Proof) -> TreeKey:
+    row = proof.allotment
+    return row.wallet_id, row.eon_number, row.passive_checksum or ZERO_HASH
 
 
-def _trees(found: Sequence[Proof]) -> dict[bytes, ReceivedTree]:
-    """The trees that the recipients' proofs commit to, by root. A tree that the transfers do not give raises an
+def _trees(found: Sequence[Proof]) -> dict[TreeKey, ReceivedTree]:
+    """The trees that the recipients' proofs commit to. A tree that the transfers do not give raises an
     alarm and is left out: wallets can still read the rest of their state."""
-    trees: dict[bytes, ReceivedTree] = {}
+    trees: dict[TreeKey, ReceivedTree] = {}
     unknown: list[Proof] = []
     for proof in found:
-        tree = remembered.get(_root(proof))
+        tree = remembered.get(_key(proof))
         if tree is None:
             unknown.append(proof)
         else:
-            trees[_root(proof)] = tree
+            trees[_key(proof)] = tree
     received = _received(unknown)
     for proof in unknown:
-        root = _root(proof)
+        key = _key(proof)
         tree = _build(proof, received[proof.allotment.wallet_id, proof.allotment.eon_number - 1])
-        if tree.tree.root == root:
-            trees[root] = tree
-            remembered.add(root, tree)
+        if tree.tree.root == key[2]:
+            trees[key] = tree
+            remembered.add(key, tree)
         else:
             logger.error(
                 "ALARM: what wallet %d received contradicts its checkpoint", proof.allotment.wallet_id

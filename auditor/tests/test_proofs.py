@@ -10,6 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from auditor import render, selectors
+from ledger import store
 from ledger.deliveries import Trees, deliveries, remembered
 from ledger.models import Deposit, RootCommitment, Transfer, Wallet
 from nocust.addresses import parse_address
@@ -151,12 +152,49 @@ def test_trees_are_remembered_within_bounds(django_assert_num_queries: Any) -> N
         again = deliveries(rows)
     assert [again[row.pk].path for row in rows] == [first[row.pk].path for row in rows]
     trees = Trees(leaves=3)
-    two, one = (remembered.get(first[row.pk].recipient.allotment.passive_checksum or b"") for row in rows[1:])
+    allotments = [first[row.pk].recipient.allotment for row in rows[1:]]
+    two, one = (
+        remembered.get((row.wallet_id, row.eon_number, row.passive_checksum or b"")) for row in allotments
+    )
     assert two is not None
     assert one is not None
     for number, tree in enumerate([two, one, two]):
-        trees.add(bytes([number]) * 32, tree)
-    assert [trees.get(bytes([number]) * 32) for number in range(3)] == [None, one, two]
+        trees.add((number, 1, b""), tree)
+    assert [trees.get((number, 1, b"")) for number in range(3)] == [None, one, two]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_the_same_payment_in_two_eons_is_proven_in_both(together: bool) -> None:
+    """What its recipient received has the same tree in both, since its leaves do not tell the eon."""
+    play = Play()
+    alice, bob = play.register(2)
+    play.deposit(alice, 100)
+    for _ in range(2):
+        (paid,) = store.execute([alice.transfer(bob.owner, 10, nonce=1)])
+        assert isinstance(paid, store.StoredTransfer)
+        play.next_eon()
+        alice.enter(play.eon)
+    rows = list(selectors.full_transfers().order_by("id"))
+    found = deliveries(rows) if together else {row.pk: deliveries([row])[row.pk] for row in rows}
+    assert [found[row.pk].recipient.allotment.eon_number for row in rows] == [2, 3]
+
+
+def test_a_tree_larger_than_the_room_is_remembered_alone() -> None:
+    play = Play()
+    alice, bob = play.register(2)
+    play.deposit(alice, 100)
+    for _ in range(3):
+        play.pay(alice, bob, 1)
+    play.next_eon()
+    row = selectors.full_transfers()[0]
+    recipient = deliveries([row])[row.pk].recipient.allotment
+    key = recipient.wallet_id, recipient.eon_number, recipient.passive_checksum or b""
+    tree = remembered.get(key)
+    assert tree is not None
+    trees = Trees(leaves=2)
+    for number in range(2):
+        trees.add((number, 1, b""), tree)
+    assert [trees.get((number, 1, b"")) for number in range(2)] == [None, tree]
 
 
 def test_a_ledger_that_contradicts_its_checkpoint_proves_nothing(caplog: pytest.LogCaptureFixture) -> None:

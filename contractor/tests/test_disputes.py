@@ -215,6 +215,19 @@ def test_deadlines_are_the_contracts(hub: Hub) -> None:
 
 
 @pytest.mark.alarm("challenge lost")
+def test_the_same_payment_challenged_in_two_eons_is_answered_twice(hub: Hub) -> None:
+    payer, payee = players(hub, 2)
+    first = payer.pay(payee, 1, nonce=1)
+    hub.go_to(4, OPEN_ERA)
+    assert payee.challenge_delivery(payer, first)
+    settle(hub, 7)
+    second = payer.pay(payee, 1, nonce=1)
+    check_won(hub, 4, 1)
+    assert payee.challenge_delivery(payer, second)
+    settle(hub, 7)
+    check_won(hub, 5, 1)
+
+
 def test_a_challenge_at_risk_and_then_lost_is_an_alarm(
     hub: Hub, operator: bytes, caplog: pytest.LogCaptureFixture, drill: Drill
 ) -> None:
