@@ -109,7 +109,7 @@ def _read(rows: list[int], eon: int, owners: Mapping[int, Owner]) -> list[_Later
     orders = [(debit, credit, order_of(tuple(row), owners)) for debit, credit, *row in later]
     ended = fetch(
         f"SELECT t.arrival, {COLUMNS} FROM ledger_transfer t {JOINS}"  # noqa: S608
-        " WHERE t.tx_id = ANY(%s::uuid[]) AND t.eon_number = %s",
+        " WHERE t.tx_id = ANY(%s::uuid[]) AND t.eon_number + 0 = %s",
         [[str(order.tx_id) for _, _, order in orders], eon],
     )
     before = {}
@@ -126,7 +126,7 @@ def _write_voided(orders: list[Order]) -> None:
     write(
         "UPDATE ledger_transfer t SET voided = true, processed = true, void_reason = n.reason"
         " FROM (VALUES %s) n (tx_id, eon, reason)"
-        " WHERE t.tx_id = n.tx_id AND t.eon_number >= n.eon AND NOT t.processed",
+        " WHERE t.tx_id = n.tx_id AND t.eon_number + 0 >= n.eon AND NOT t.processed",
         [(str(order.tx_id), order.eon, order.void_reason) for order in orders],
         "(%s::uuid, %s, %s)",
     )

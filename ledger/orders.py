@@ -235,7 +235,7 @@ class Writer:
         if isinstance(event, OrderFrozen):
             execute(
                 "UPDATE ledger_transfer SET cancelled = true, swap_freezing_signature = %s"
-                " WHERE tx_id = %s AND eon_number >= %s",
+                " WHERE tx_id = %s AND eon_number + 0 >= %s",
                 [event.signature, str(event.order.tx_id), event.order.eon],
             )
             self.told.append((Event.SWAP_FREEZING, event.order.row))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ledger.kept_plans import Kept, run
+from ledger.sql import by_id
 
 PRIOR = (
     "CASE WHEN t.appended THEN t.prior_{0} ELSE (SELECT COALESCE(sum(p.matched_{0}), 0) FROM ledger_transfer p"
@@ -25,12 +26,8 @@ COLUMNS = ", ".join(
 JOINS = "JOIN ledger_activestate f ON f.id = t.recipient_fulfillment_active_state_id"
 
 
-ITS_WALLETS = (
-    "CROSS JOIN LATERAL (SELECT * FROM ledger_wallet WHERE id = t.wallet_id LIMIT 1) w"
-    " CROSS JOIN LATERAL (SELECT * FROM ledger_wallet WHERE id = t.recipient_id LIMIT 1) r"
-)
-"""Joins its wallets to each order t: w gives, r receives. Each by its id, also while the statistics know nothing of
-a new eon or token, and PostgreSQL takes all its orders for one and all its wallets, too."""
+ITS_WALLETS = f"{by_id('ledger_wallet', 't.wallet_id', 'w')} {by_id('ledger_wallet', 't.recipient_id', 'r')}"
+"""Joins its wallets to each order t: w gives, r receives."""
 ITS_ACCOUNT = (
     "LEFT JOIN LATERAL (SELECT * FROM ledger_account"
     " WHERE wallet_id = t.wallet_id AND eon_number = t.eon_number LIMIT 1) a ON true"

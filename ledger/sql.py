@@ -18,6 +18,13 @@ Row = tuple[Any, ...]
 PAGE = 1000
 
 
+def by_id(table: str, key: str, alias: str) -> str:
+    """SQL that joins the row of a table with the id `key`, an expression of tables before it. It is looked up for
+    each of their rows, whatever the statistics say: where they know little of a new eon or token PostgreSQL takes
+    its rows for one, and compares all with all."""
+    return f"CROSS JOIN LATERAL (SELECT * FROM {table} WHERE id = {key} LIMIT 1) {alias}"  # noqa: S608  (constants)
+
+
 def fetch(statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
     """All rows of a query."""
     with connections[replica.alias()].cursor() as cursor:

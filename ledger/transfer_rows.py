@@ -15,7 +15,7 @@ from ledger.fields import split_hashes
 from ledger.models import ActiveState, Token, Transfer, Wallet
 from ledger.prepared import PreparedRead, given
 from ledger.proofs import ProofKey
-from ledger.sql import Row
+from ledger.sql import Row, by_id
 
 ORDER_STATES = (
     "recipient_active_state",
@@ -38,11 +38,11 @@ SELECT x.* FROM {given("wallet", "eon")}, LATERAL (
     SELECT * FROM ledger_transfer
     WHERE {{side}} = k.wallet AND eon_number = k.eon AND appended AND id >= $3 {{more}} OFFSET 0
 ) x"""  # noqa: S608  (constants)
-_JOINS = """
-JOIN ledger_activestate s ON s.id = x.sender_active_state_id
-JOIN ledger_wallet w ON w.id = x.wallet_id JOIN ledger_token t ON t.id = w.token_id
-JOIN ledger_wallet v ON v.id = x.recipient_id"""
-_BOUGHT = "JOIN ledger_token u ON u.id = v.token_id"
+_JOINS = f"""
+{by_id("ledger_activestate", "x.sender_active_state_id", "s")}
+{by_id("ledger_wallet", "x.wallet_id", "w")} {by_id("ledger_token", "w.token_id", "t")}
+{by_id("ledger_wallet", "x.recipient_id", "v")}"""
+_BOUGHT = by_id("ledger_token", "v.token_id", "u")
 _COLUMNS = ", ".join(part.text for part in _PARTS)
 _TRANSFERS = PreparedRead(
     "transfers",
@@ -55,7 +55,7 @@ _TRANSFERS = PreparedRead(
 _NAMED = PreparedRead(
     "transfers_named",
     ["bigint[]"],
-    f"SELECT {_COLUMNS} FROM {given('id')} JOIN ledger_transfer x ON x.id = k.id {_JOINS} {_BOUGHT}",  # noqa: S608
+    f"SELECT {_COLUMNS} FROM {given('id')} {by_id('ledger_transfer', 'k.id', 'x')} {_JOINS} {_BOUGHT}",  # noqa: S608
 )
 _CONFIRMED = PreparedRead(
     "transfers_confirmed",
@@ -65,7 +65,7 @@ _CONFIRMED = PreparedRead(
     " s.tx_set_hash, s.tx_set_index, s.tx_set_proof, s.wallet_signature, s.operator_signature, t.address,"
     " w.id, w.address, w.trail_identifier, w.registration_eon_number,"
     " v.id, v.address, v.trail_identifier, v.registration_eon_number"
-    f" FROM {given('id')} JOIN ledger_transfer x ON x.id = k.id {_JOINS} WHERE NOT x.swap",
+    f" FROM {given('id')} {by_id('ledger_transfer', 'k.id', 'x')} {_JOINS} WHERE NOT x.swap",
 )
 
 
@@ -97,7 +97,7 @@ class Confirmed:
 _STATES = PreparedRead(
     "active_states",
     ["bigint[]"],
-    f"SELECT {_STATE.text} FROM {given('id')} JOIN ledger_activestate s ON s.id = k.id",  # noqa: S608  (constants)
+    f"SELECT {_STATE.text} FROM {given('id')} {by_id('ledger_activestate', 'k.id', 's')}",  # noqa: S608  (constants)
 )
 
 

@@ -36,8 +36,8 @@ VERIFIED = (
     " UPDATE ledger_transfer t SET verified = true FROM locked WHERE t.id = locked.id"
 )
 VOIDED = (
-    "WITH locked AS MATERIALIZED (SELECT id FROM ledger_transfer WHERE tx_id = %s AND eon_number >= %s"
-    " AND NOT processed AND NOT appended ORDER BY id FOR NO KEY UPDATE)"
+    "WITH locked AS MATERIALIZED (SELECT id FROM ledger_transfer WHERE tx_id = %s AND eon_number + 0 >= %s"
+    " AND NOT processed AND NOT appended ORDER BY id + 0 FOR NO KEY UPDATE)"
     " UPDATE ledger_transfer t SET verified = false, voided = true, processed = true, void_reason = %s"
     " FROM locked WHERE t.id = locked.id"
 )

@@ -15,13 +15,17 @@ from auditor import market as display
 from benchmarks.population import populate
 from benchmarks.resting import WRITE
 from heartbeat import checks, pool
-from ledger import trees
+from ledger import transfer_rows, trees
 from ledger.allotments import WALLETS
 from ledger.checkpoint import create_checkpoint
 from ledger.models import Token, Wallet
+from ledger.prepared import PreparedRead, prepare
 from ledger.proofs import proofs
 from ledger.sql import execute, fetch
 from ledger.store import chain_status
+from ledger.tests.test_orders import LQD, done, place, trader
+from ledger.verification import VOIDED
+from operator_api.simulation.play import Play
 from swapper import books
 
 pytestmark = pytest.mark.django_db
@@ -29,8 +33,8 @@ MANY = 2_000
 
 
 @pytest.fixture
-def token() -> Token:
-    """That of many wallets. Statistics end with eon 2: the checkpoint of eon 3 is new, and eon 4 has begun."""
+def play() -> Play:
+    """With many wallets. Statistics end with eon 2: the checkpoint of eon 3 is new, and eon 4 has begun."""
     play = populate(MANY)
     with transaction.atomic():
         create_checkpoint(3, 121)
@@ -38,6 +42,12 @@ def token() -> Token:
     trees.remembered.clear()
     for dear in ("hashjoin", "mergejoin", "sort"):  # as they are of a million rows
         execute(f"SET LOCAL enable_{dear} = off")
+    return play
+
+
+@pytest.fixture
+def token(play: Play) -> Token:
+    """That of the wallets."""
     return play.tokens[0]
 
 
@@ -46,6 +56,13 @@ def assert_by_index(statement: str) -> None:
     plan = "\n".join(row[0] for row in fetch(f"EXPLAIN {statement}"))
     assert "Join Filter" not in plan, plan
     assert "Materialize" not in plan, plan
+
+
+def every(read: PreparedRead) -> str:
+    """A prepared read with its parameters, whatever they are."""
+    with connection.cursor() as cursor:
+        prepare(cursor, read)
+    return f"EXECUTE {read.name} ({', '.join(['NULL'] * read.execution.count('%s'))})"
 
 
 def selects(work: Callable[[], object]) -> list[str]:
@@ -62,6 +79,15 @@ def test_statistics_that_have_not_seen_an_eon_mislead_joins(token: Token) -> Non
             'SELECT p."right" - p."left" FROM ledger_wallet w LEFT JOIN ledger_exclusivebalanceallotment p'  # noqa: S608
             f" ON p.wallet_id = w.id AND p.eon_number = 3 WHERE w.token_id = {token.pk} ORDER BY w.trail_identifier"
         )
+
+
+@pytest.mark.parametrize("read", [transfer_rows._TRANSFERS, transfer_rows._NAMED, transfer_rows._CONFIRMED])
+def test_transfers_are_read_with_their_wallets_by_the_index(read: PreparedRead) -> None:
+    """Also while the statistics know of no row at all, as before a table was first looked through."""
+    execute("SET LOCAL plan_cache_mode = force_generic_plan")
+    assert_by_index(every(read))
+    execute("UPDATE pg_class SET reltuples = 0, relpages = 1 WHERE relname LIKE 'ledger%%'")
+    assert_by_index(every(read))
 
 
 def test_the_checkpoint_reads_wallets_by_the_index(token: Token) -> None:
@@ -102,6 +128,23 @@ def test_orders_of_a_new_market_are_read_by_the_index(token: Token) -> None:
         for query in asked:
             plan = "\n".join(row[0] for row in fetch(f"EXPLAIN {query}"))
             assert "wallet_token_trail" not in plan, plan
+
+
+def test_an_order_is_frozen_and_voided_by_its_index(play: Play) -> None:
+    """Not by looking through all orders and transfers of its eon."""
+    play.close_eon()
+    play.add_token(LQD, "Liquid", "LQD")
+    seller = trader(play, 100)
+    seller.enter(play.eon, 0, 0)
+    place(seller, 100, 200, eons=2)
+    with CaptureQueriesContext(connection) as asked:
+        done(seller.freeze())
+    (freezing,) = (query["sql"] for query in asked if "cancelled = true" in query["sql"])
+    with connection.cursor() as cursor:
+        voiding = cursor.mogrify(VOIDED, [str(seller.tx_id), play.eon + 1, ""]).decode()
+    for statement in (freezing, voiding):
+        plan = "\n".join(row[0] for row in fetch(f"EXPLAIN {statement}"))
+        assert "transfer_tx_id" in plan, plan
 
 
 def test_orders_without_fills_are_found_without_comparing_all_with_all(token: Token) -> None:
