@@ -108,6 +108,9 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "verifier"
 CELERY_TASK_ACKS_LATE = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# Else a worker with a task under way takes less from RabbitMQ when it is back, and asks for more again in a task's
+# thread: the main thread may get the answer instead, and the other waits for it for ever.
+CELERY_WORKER_ENABLE_PREFETCH_COUNT_REDUCTION = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 _HEARTBEAT = 1.0  # seconds

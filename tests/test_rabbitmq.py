@@ -128,3 +128,6 @@ def check(hub: Hub, broker: Broker) -> None:
     until(lambda: ages().get("chain", 0) > 20, lambda: str(ages()))
     broker.start()
     until(all_run, lambda: str(ages()))
+    assert "prefetch count" not in hub.log(
+        "accounting"
+    )  # changed beside the main thread, it can stop the worker
