@@ -14,9 +14,10 @@ import re
 import time
 from typing import Any, ClassVar, cast
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from operator_api import limits
+from operator_api.bounded_heads import BoundedHeads
 from operator_api.bridge import Answer, Headers, Scope
 from operator_api.direct import Direct, Endpoint
 from operator_api.learned import kind_of
@@ -84,7 +85,7 @@ def known(head: Head, data: bytes, body: bytes | bytearray) -> Known | None:
     return Known(head, text[: length.start(1)], text[length.end(1) :])
 
 
-class DirectProtocol(HttpToolsProtocol):
+class DirectProtocol(BoundedHeads):
     """An HTTP connection; a subclass says in `direct` what is answered directly."""
 
     direct: ClassVar[Direct]
@@ -124,10 +125,10 @@ class DirectProtocol(HttpToolsProtocol):
         self._between = False
         super().on_message_begin()
 
-    def on_headers_complete(self) -> None:
+    def begin_request(self) -> None:
         endpoint = self.direct.endpoints.get(self.url)
         if endpoint is None or not self._regular():
-            super().on_headers_complete()
+            super().begin_request()
             return
         head = Head(self.direct, endpoint, cast(Scope, self.scope))
         self.cycle = cast(Any, DirectCycle(self, head, self.parser.should_keep_alive(), bytearray()))
@@ -153,7 +154,7 @@ class DirectProtocol(HttpToolsProtocol):
         )
 
     def on_message_complete(self) -> None:
-        self._between = True
+        self._between, self._outside = True, 0
         cycle: Any = self.cycle
         if type(cycle) is DirectCycle:
             cycle.begin()

@@ -114,7 +114,7 @@ _SECONDS = {"Retry-After": {"type": "integer", "description": "seconds"}}
 # The server reads a request's body, or refuses to, before it looks at the method: a GET may have one.
 EVERYWHERE = {
     "406": detail("The client takes no JSON."),
-    "408": detail("The body did not arrive in time."),
+    "408": detail("The head or the body did not arrive in time."),
     "413": detail("The body is too large."),
     "429": openapi.Response(
         "Too many requests of this IP address, or of the wallet's owner.",

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import time
-from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
-import uvicorn
-from uvicorn.server import ServerState
 
 from ledger.models import Transfer as TransferRow
 from operator_api import direct_protocol
@@ -336,101 +332,3 @@ def test_the_client_in_a_known_head_is_the_one_who_is_counted(
     for status in (400, 429):
         client.send(b" " * 2_000, headers="X-Forwarded-For: 192.0.2.1\r\n")
         assert client.answer()[0] == status
-
-
-# ---- idle connections -------------------------------------------------------------------------------------------
-
-
-class Clock:
-    """An event loop with a time and timers of its own."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-        self.timers: list[tuple[float, asyncio.TimerHandle]] = []
-
-    def time(self) -> float:
-        return self.now
-
-    def call_later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
-        timer = asyncio.TimerHandle(self.now + seconds, callback, (), cast(Any, self))
-        self.timers.append((self.now + seconds, timer))
-        return timer
-
-    def _timer_handle_cancelled(self, timer: asyncio.TimerHandle) -> None:
-        self.timers = [entry for entry in self.timers if entry[1] is not timer]
-
-    def get_debug(self) -> bool:
-        return False
-
-    def pass_to(self, moment: float) -> None:
-        """Let time go on, and timers end."""
-        while due := [entry for entry in self.timers if entry[0] <= moment]:
-            self.timers.remove(due[0])
-            self.now = due[0][0]
-            due[0][1]._run()
-        self.now = moment
-
-
-class Closing(asyncio.Transport):
-    """A transport that can be closed."""
-
-    closed = False
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class Idle(DirectProtocol):
-    direct = cast(Any, None)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def connection(clock: Clock) -> DirectProtocol:
-    """A connection that may be idle for ten seconds."""
-    config = uvicorn.Config(cast(Any, len), lifespan="off", timeout_keep_alive=10)
-    made = Idle(config=config, server_state=ServerState(), app_state={}, _loop=cast(Any, clock))
-    made.connection_made(Closing())
-    return made
-
-
-def test_an_idle_connection_ends_after_its_last_answer(clock: Clock, connection: DirectProtocol) -> None:
-    clock.pass_to(150.0)
-    for moment in (150.0, 156.0, 165.0):
-        clock.pass_to(moment)
-        connection.data_received(b"\r\n")
-        connection.on_response_complete()
-        assert len(clock.timers) == 1
-    clock.pass_to(174.9)
-    assert not connection.transport.is_closing()
-    clock.pass_to(175.0)
-    assert connection.transport.is_closing()
-    assert connection.server_state.total_requests == 3
-    assert clock.timers == []
-
-
-def test_a_connection_with_a_request_under_way_is_not_idle(clock: Clock, connection: DirectProtocol) -> None:
-    connection.on_response_complete()
-    clock.pass_to(105.0)
-    connection.data_received(b"P")
-    clock.pass_to(500.0)
-    assert not connection.transport.is_closing()
-    assert clock.timers == []
-    connection.on_response_complete()
-    clock.pass_to(509.0)
-    assert not connection.transport.is_closing()
-    clock.pass_to(510.0)
-    assert connection.transport.is_closing()
-
-
-def test_a_lost_connection_leaves_no_timer(clock: Clock, connection: DirectProtocol) -> None:
-    connection.on_response_complete()
-    connection.connection_lost(OSError())
-    assert clock.timers == []
