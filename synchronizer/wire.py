@@ -59,6 +59,13 @@ class ServerWire(WebSocketsSansIOProtocol):
 
     resumed: Callable[[], None] = staticmethod(nothing)
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # The library refuses long lines and many headers by itself, and its answer is left to be sent.
+        if not self.handshake_initiated and not self.transport.is_closing():
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
     async def run_asgi(self) -> None:
         extensions = cast(dict[str, Any], self.scope["extensions"])
         extensions[EXTENSION] = self

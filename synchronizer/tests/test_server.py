@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import orjson
 import pytest
@@ -93,6 +94,23 @@ async def test_a_client_that_never_reads_again_loses_its_socket(
     assert not lost.is_set()
     await asyncio.wait_for(lost.wait(), 5)
     client.transport.abort()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"), [(["A: " + "x" * 10_000], 431), (["A: b"] * 200, 431), ([], 101)]
+)
+async def test_a_head_that_is_too_much_for_a_websocket_is_answered(
+    server: str, headers: list[str], status: int
+) -> None:
+    address = urlsplit(server)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+    lines = ["GET /ws/ HTTP/1.1", "Host: localhost", "Connection: Upgrade", "Upgrade: websocket", key]
+    writer.write("\r\n".join([*lines, "Sec-WebSocket-Version: 13", *headers, "", ""]).encode())
+    async with asyncio.timeout(20):
+        answer = await (reader.read() if status != 101 else reader.readline())
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    writer.close()
 
 
 async def ask(client: websockets.ClientConnection, op: str, **args: object) -> object:
