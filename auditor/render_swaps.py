@@ -143,19 +143,6 @@ def order_freezing(row: Transfer) -> Object:
     return {"id": row.pk, "tx_id": str(row.tx_id), "matched_amounts": matched_amounts(row)}
 
 
-def open_order(row: Transfer) -> Object:
-    """An order as a copy of the market's book needs it: what it offers and how far it was filled."""
-    return {
-        "id": row.pk,
-        "tx_id": str(row.tx_id),
-        "eon_number": row.eon_number,
-        "amount": str(row.amount),
-        "amount_swapped": str(row.amount_swapped),
-        "sell_order": row.sell_order,
-        "matched_amounts": matched_amounts(row),
-    }
-
-
 def order_cancellation(row: Transfer) -> Object:
     """§4.11: the payload of SWAP_CANCELLATION and CANCELLED_SWAP."""
     return {

@@ -21,6 +21,7 @@ from ledger.store import HubNotReadyError
 from synchronizer import snapshots, streams
 from synchronizer.admittance import Admittance
 from synchronizer.database import in_database
+from synchronizer.open_orders import open_orders
 from synchronizer.replay import Since, replay, since_of
 from synchronizer.switchboard import leave_all, switchboard
 from synchronizer.wire import Send, encoded, wire_of
@@ -290,9 +291,10 @@ class StreamConsumer(AsyncConsumer):
             position, eon, state = found
             await self.respond(resource, orjson.Fragment(state), position=position, eon_number=eon)
         elif resource == "orders":
-            sold_and_bought = _addresses(params, "sold_token", "bought_token")
-            position, eon, book = await _read(snapshots.open_orders, *sold_and_bought)
-            await self.respond(resource, orjson.Fragment(book), position=position, eon_number=eon)
+            sold, bought = _addresses(params, "sold_token", "bought_token")
+            frame = await _found(open_orders(sold, bought))
+            await self.wire.drained()
+            self.wire.write(frame)
         elif resource == "operator":
             await self.respond(resource, orjson.Fragment(await _read(snapshots.hub_positions)))
         else:
@@ -334,8 +336,13 @@ def _addresses(params: dict[str, Any], *names: str) -> list[bytes]:
 
 
 async def _read(function: Callable[..., R], *args: Any) -> R:
+    return await _found(in_database(function, *args))
+
+
+async def _found(reading: Awaitable[R]) -> R:
+    """What a read gives. Raises RequestError, which says why it gives nothing."""
     try:
-        return await in_database(function, *args)
+        return await reading
     except HubNotReadyError:
         raise RequestError("The hub has not read the chain yet.") from None
     except ArchivedError as error:

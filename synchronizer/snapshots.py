@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import orjson
 
-from auditor import render, render_swaps, selectors
+from auditor import render, selectors
 from ledger import positions
-from ledger.models import RootCommitment
 from ledger.store import chain_status
 
 
@@ -20,27 +19,6 @@ def wallet_state(token: bytes, address: bytes, eon: int | None) -> tuple[int, in
         return None
     number = eon if eon is not None and eon >= 0 else chain_status().eon + (eon or 0)
     return position, number, orjson.dumps(render.wallet_state(selectors.wallet_history(wallet, number)))
-
-
-def open_orders(sold: bytes, bought: bytes) -> tuple[int, int, bytes]:
-    """The position up to which everything told is in the book, the eon of the newest checkpoint (0 before there is
-    one), and the orders in force that give one token for the other, in order of their rows.
-
-    An order's row is in force from its placement, or from its eon's checkpoint, until the next checkpoint.
-    """
-    position = positions.told_until()
-    eon = RootCommitment.objects.order_by("-eon_number").values_list("eon_number", flat=True).first() or 0
-    rows = selectors.orders().filter(
-        wallet__token__address=sold,
-        recipient__token__address=bought,
-        eon_number__in=(eon, eon + 1),
-        appended=True,
-        processed=False,
-        complete=False,
-        voided=False,
-        cancelled=False,
-    )
-    return position, eon, orjson.dumps([render_swaps.open_order(row) for row in rows.order_by("id")])
 
 
 def hub_positions() -> bytes:

@@ -27,6 +27,7 @@ from ledger.tests.test_orders import LQD, done, place, trader
 from ledger.verification import VOIDED
 from operator_api.simulation.play import Play
 from swapper import books
+from synchronizer import open_orders
 
 pytestmark = pytest.mark.django_db
 MANY = 2_000
@@ -122,6 +123,7 @@ def test_orders_of_a_new_market_are_read_by_the_index(token: Token) -> None:
         lambda: books.read_arrivals(market, 1, 10),
         lambda: books.waiting_markets(1),
         lambda: display.books.get(first, second, 1),
+        lambda: open_orders.answers([(bytes(first.address), bytes(second.address))]),
     ):
         asked = [query for query in selects(work) if "ledger_wallet" in query]
         assert asked

@@ -175,8 +175,12 @@ def _close_connections() -> Iterator[None]:
         connection.close()
         barrier.wait()
 
+    def close_alone() -> None:
+        connection.close()
+
     for job in [database.pool.submit(close) for _ in range(database.THREADS)]:
         job.result()
+    database.apart.submit(close_alone).result()
 
 
 @pytest.fixture
