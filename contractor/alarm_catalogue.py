@@ -56,6 +56,12 @@ CATALOGUE: dict[str, Kind] = {
         Kind("fills differ", _C, End.CHECKED, "Orders and their fills do not add up."),
         Kind("halted", _C, End.CHECKED, "The contract refuses to go on; users can only recover their funds."),
         Kind(
+            "hub held",
+            _C,
+            End.CHECKED,
+            "The database is not the one it was: nothing is signed until the operator decides.",
+        ),
+        Kind(
             "ledger unbalanced",
             _C,
             End.CHECKED,

@@ -17,6 +17,7 @@ from ledger import replica
 from ledger.models import ChainStatus, Outbox, RootCommitment, TokenPair
 from ledger.orders_sql import ITS_ACCOUNT, ITS_WALLETS
 from ledger.sql import fetch
+from restoration.holds import open_holds
 
 Found = dict[str, str]
 """Sentences by key."""
@@ -35,6 +36,15 @@ def halted(status: ChainStatus | None) -> Found:
     if status is None or not status.halted:
         return {}
     return {"": "the contract refuses to go on: users can only recover their funds"}
+
+
+def hub_held() -> Found:
+    """The database is not the one it was, and the operator has not decided."""
+    found = open_holds()
+    if not found:
+        return {}
+    since = f"{found[0].noticed:%Y-%m-%d %H:%M:%S} UTC"
+    return {"": f"nothing is signed since {since}: {found[0].reason}; 'manage.py after_restore' decides"}
 
 
 def no_block_applied(status: ChainStatus | None, now: datetime, awake: datetime) -> Found:

@@ -61,6 +61,7 @@ class Check:
 
 CHECKS = (
     Check("halted", OFTEN, lambda moment: checks.halted(moment.status)),
+    Check("hub held", OFTEN, lambda _: checks.hub_held()),
     Check(
         "no block applied",
         OFTEN,

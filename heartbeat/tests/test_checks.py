@@ -18,6 +18,8 @@ from heartbeat.models import Heartbeat, Progress
 from heartbeat.tests.consumer import Consumer
 from ledger.models import Account, ChainStatus, Deposit, Event, Matching, Outbox, TokenPair, Transfer
 from ledger.sql import execute
+from restoration import holds, identity
+from restoration.models import Hold
 from swapper import exchange
 from swapper.tests.exchange_market import MarketPlay
 
@@ -88,6 +90,15 @@ def test_halted(market: MarketPlay, consumer: Consumer) -> None:
     told(consumer, "CRITICAL: halted")
     ChainStatus.objects.update(halted=False)
     told(consumer, "RESOLVED: halted")
+
+
+@pytest.mark.alarm("hub held")
+def test_hub_held(market: MarketPlay, consumer: Consumer) -> None:
+    identity.hold("the tables were restored")
+    identity.hold("a second reason")
+    assert "the tables were restored" in told(consumer, "CRITICAL: hub held")
+    holds.decide(Hold.Decision.NOTHING_LOST, 0)
+    told(consumer, "RESOLVED: hub held")
 
 
 def test_checkpoint_late(market: MarketPlay, consumer: Consumer) -> None:
