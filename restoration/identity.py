@@ -8,6 +8,7 @@ What a copy of the data folder's files keeps is compared with a witness in Redis
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 from django.core.cache import cache
@@ -86,23 +87,35 @@ def watch() -> bool:
     """
     from redis import RedisError  # with it comes what only a part of the processes needs
 
+    before = _position()
+    if before is None:
+        return False
+    try:
+        seen = cache.get(before[0])
+    except RedisError:  # no witness just now
+        return False
+    # Read after the witness: another process may have moved that on in between.
+    now = _position()
+    if now is None or now[0] != before[0]:
+        return False
+    key, position = now
+    short = 0 if seen is None else int(seen) - position
+    if short > 0:
+        reason = f"the write-ahead log ends {short} bytes before where it was"
+        hold(reason)
+        logger.critical("%s: the hub signs nothing until 'manage.py after_restore' decides", reason)
+    # Last: while the hold can't be written the witness stays, and the next call makes it.
+    with suppress(RedisError):
+        cache.set(key, position, timeout=None)
+    return short > 0
+
+
+def _position() -> tuple[str, int] | None:
+    """The witness's key, which is of one cluster and timeline, and how far the write-ahead log is now."""
     with connection.cursor() as cursor:
         cursor.execute(POSITION)
         row = cursor.fetchone()
-        if row is None:
-            return False
-        key, position = f"restoration:{row[0]}", int(row[1])
-        try:
-            seen = cache.get(key)
-            cache.set(key, position, timeout=None)
-        except RedisError:  # no witness just now
-            return False
-        if seen is None or position >= int(seen):
-            return False
-    reason = f"the write-ahead log ends {int(seen) - position} bytes before where it was"
-    hold(reason)
-    logger.critical("%s: the hub signs nothing until 'manage.py after_restore' decides", reason)
-    return True
+    return None if row is None else (f"restoration:{row[0]}", int(row[1]))
 
 
 def hold(reason: str) -> None:

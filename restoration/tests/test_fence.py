@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.test import Client
 from django.utils import timezone
 from psycopg2.errors import CheckViolation
 
 from ledger.checkpoint import create_checkpoint
 from ledger.models import ActiveState, DelegatedWithdrawal, RootCommitment
+from ledger.sql import fetch
 from ledger.store import StoredTransfer
 from operator_api.restored import lost_states
 from operator_api.simulation.play import Play
@@ -138,7 +139,9 @@ def test_a_change_of_the_databases_identity_holds_the_hub_once(play: Play) -> No
         holds.decide(Hold.Decision.NOTHING_LOST, 0)
 
 
-def test_files_that_were_copied_back_are_noticed_by_the_witness(play: Play) -> None:
+@pytest.fixture
+def witness(play: Play) -> Iterator[str]:
+    """The key of a witness that was written just now."""
     assert play.eon == 1
     Identity.objects.all().delete()
     identity.look(connection)
@@ -146,12 +149,46 @@ def test_files_that_were_copied_back_are_noticed_by_the_witness(play: Play) -> N
     key = f"restoration:{row.cluster}/{row.timeline}"
     cache.delete(key)
     assert not identity.watch()
+    yield key
+    cache.delete(key)
+
+
+def test_files_that_were_copied_back_are_noticed_by_the_witness(witness: str) -> None:
     assert not identity.watch()
-    cache.set(key, int(cache.get(key)) + 1_000_000, timeout=None)
+    cache.set(witness, int(cache.get(witness)) + 1_000_000, timeout=None)
     assert identity.watch()
     assert "bytes before where it was" in Hold.objects.get().reason
     assert not identity.watch()
-    cache.delete(key)
+
+
+def test_a_hold_that_could_not_be_written_is_made_the_next_time(
+    witness: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: str) -> None:
+        raise OperationalError("the database system is shutting down")
+
+    cache.set(witness, int(cache.get(witness)) + 1_000_000, timeout=None)
+    with monkeypatch.context() as patch:
+        patch.setattr(identity, "hold", fail)
+        with pytest.raises(OperationalError):
+            identity.watch()
+    assert identity.watch()
+    assert Hold.objects.count() == 1
+
+
+def test_a_witness_that_another_process_moves_on_meanwhile_holds_nothing(
+    witness: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def get(key: str) -> int:
+        """What is read after the other process has looked at a log that has grown."""
+        assert key == witness
+        fetch("SELECT pg_switch_wal()")
+        return int(fetch(identity.POSITION)[0][1])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "get", get)
+        assert not identity.watch()
+    assert not Hold.objects.exists()
 
 
 def test_a_state_that_a_wallet_holds_shows_what_was_lost(play: Play, players: list[SimulatedWallet]) -> None:
