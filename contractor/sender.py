@@ -195,8 +195,8 @@ def _lost(row: EthereumTransaction, head: Header) -> bool:
 
 def _end(row: EthereumTransaction, state: EthereumTransaction.State, note: str) -> None:
     with transaction.atomic():
-        row.state, row.note = state, note
-        row.save(update_fields=["state", "note"])
+        row.state, row.note, row.wish = state, note, Wish.NONE
+        row.save(update_fields=["state", "note", "wish"])
         if state == State.FAILED:
             give_up(row)
     logger.info("%s: %s, %s", row.tag, state, note)
@@ -226,6 +226,7 @@ def _bump(
         return
     with transaction.atomic():
         attempt = attempts.sign_again(row, newest, fee, head)
+        _end_wish(row, Wish.BUMP)
     attempts.send(contract, row, attempt)
 
 
@@ -245,26 +246,35 @@ def _raised(contract: Contract, row: EthereumTransaction, newest: EthereumTransa
 
 def fulfil_wishes(contract: Contract, head: Header) -> int:
     """Bump and cancel what the operator asked for. Returns how many rows that were."""
-    rows = EthereumTransaction.objects.exclude(wish=Wish.NONE).order_by("nonce", "pk")
+    unfinished = EthereumTransaction.objects.filter(state__in=(State.QUEUED, State.SENT))
+    rows = unfinished.exclude(wish=Wish.NONE).order_by("nonce", "pk")
     return sum(_fulfil(contract, row, head) for row in rows)
 
 
 def _fulfil(contract: Contract, row: EthereumTransaction, head: Header) -> int:
-    wish, row.wish = row.wish, Wish.NONE
-    if row.state == State.QUEUED:
-        row.retry_at = timezone.now()
-    row.save(update_fields=["wish", "retry_at"])
+    """The wish stands while the node fails. It is over with what is signed for it, which is sent until it is mined:
+    signed once more with each try, it would soon offer the most that is allowed."""
+    wish = Wish(row.wish)
     if row.state == State.QUEUED and wish == Wish.CANCEL:
         _end_cancelled(row, "cancelled before it was sent")
+    elif row.state == State.QUEUED:
+        row.retry_at = timezone.now()
+        row.save(update_fields=["retry_at"])
     elif row.state == State.SENT and row.nonce is not None:
         made = list(row.attempts.filter(nonce=row.nonce))
         if any(attempt.mined is not None for attempt in made):
-            return 1  # too late for either
-        if wish == Wish.BUMP:
+            logger.info("%s: too late for the wish: %s", row.tag, wish)
+        elif wish == Wish.BUMP:
             _bump(contract, row, made[-1], head)
         elif not made[-1].cancels:
             _replace(contract, row, made[-1], head)
+    _end_wish(row, wish)
     return 1
+
+
+def _end_wish(row: EthereumTransaction, wish: EthereumTransaction.Wish) -> None:
+    """Unless there is another one by now."""
+    EthereumTransaction.objects.filter(pk=row.pk, wish=wish).update(wish=Wish.NONE)
 
 
 def _replace(
@@ -276,6 +286,7 @@ def _replace(
         return
     with transaction.atomic():
         attempt = attempts.sign_cancellation(row, newest.nonce, fee, head)
+        _end_wish(row, Wish.CANCEL)
     attempts.send(contract, row, attempt)
 
 

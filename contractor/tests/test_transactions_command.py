@@ -8,10 +8,13 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import transaction
 
-from contractor import attempts, sender
+from contractor import attempts, follower, sender
 from contractor.chain import contract
+from contractor.errors import NodeError
 from contractor.models import EthereumTransaction
+from contractor.tests import proxy
 from contractor.tests.conftest import Hub
+from contractor.tests.proxy import Proxy
 from contractor.tests.test_sender import State, checkpoint, hopeless
 from contractor.tests.test_sender_alarms import stuck
 from contractor.transactions import queue
@@ -60,6 +63,52 @@ def test_a_bump_sends_it_again_at_once(hub: Hub, monkeypatch: pytest.MonkeyPatch
     assert row.attempts.count() == 2
     hub.settle(5)
     assert checkpoint(2).state == State.CONFIRMED
+
+
+@pytest.mark.parametrize("wish", ["bump", "cancel"])
+def test_a_wish_stands_until_it_is_signed(
+    hub: Hub, liar: Proxy, monkeypatch: pytest.MonkeyPatch, wish: str
+) -> None:
+    """A node that tells no fees delays it; one that does not take what was signed is no reason to offer more."""
+    row = stuck(hub, monkeypatch)
+    command(wish, row.pk)
+    liar.fault = proxy.only("eth_gasPrice", proxy.broken)
+    with pytest.raises(NodeError):
+        sender.step()
+    assert f"to be {wish}" in command()
+    liar.fault = proxy.only("eth_sendRawTransaction", proxy.broken)
+    with pytest.raises(NodeError):
+        sender.step()
+    assert row.attempts.count() == 2
+    assert "to be" not in command()
+    liar.fault = None
+    hub.settle(2)
+    (_, second) = row.attempts.all()
+    assert (second.cancels, second.mined is not None) == (wish == "cancel", True)
+
+
+def test_a_newer_wish_is_kept(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operator cancels while the sender bumps."""
+    row = stuck(hub, monkeypatch)
+    command("bump", row.pk)
+    with monkeypatch.context() as patch:
+        patch.setattr(attempts, "send", lambda *_: command("cancel", row.pk))
+        sender.step()
+    assert "to be cancelled" in command()
+    sender.step()
+    assert [attempt.cancels for attempt in row.attempts.all()] == [False, False, True]
+
+
+def test_a_transaction_that_ended_has_no_wish(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = stuck(hub, monkeypatch)
+    (first,) = row.attempts.all()
+    attempts.send(contract(), row, first)
+    hub.node.mine(4)
+    follower.step()
+    command("bump", row.pk)
+    sender.step()
+    row.refresh_from_db()
+    assert (row.state, row.wish, row.attempts.count()) == (State.CONFIRMED, "", 1)
 
 
 def test_a_cancelled_checkpoint_is_built_anew(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
