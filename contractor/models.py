@@ -95,7 +95,8 @@ class EthereumTransaction(models.Model):
 
     `queued` rows have no nonce. `sent` rows have a nonce and at least one signed attempt. The others are final:
     `confirmed` is confirmations deep, `failed` was refused for good, `superseded` is not needed any more,
-    `cancelled` was replaced by a payment of nothing at the operator's wish.
+    `cancelled` was replaced by a payment of nothing at the operator's wish. They keep their nonce until it is given
+    again, as after a fork that took their block away.
     """
 
     class State(models.TextChoices):

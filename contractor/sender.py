@@ -333,6 +333,8 @@ def _submit_row(contract: Contract, row: EthereumTransaction, head: Header) -> b
         if locked.state != State.QUEUED:
             return False
         nonce = _next_nonce(count)
+        # One that ended has it still where a deep fork took away what was mined of it.
+        EthereumTransaction.objects.filter(nonce=nonce).exclude(state=State.SENT).update(nonce=None)
         locked.state, locked.nonce, locked.refusals, locked.note = State.SENT, nonce, 0, ""
         locked.save()
         attempt = attempts.sign(locked, nonce, data, gas, fee, head)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import transaction
 
 from contractor import chain, checkpoints, disputes, follower, sender, withdrawals
 from contractor.chain import contract
@@ -21,6 +22,7 @@ from contractor.tests.court import settle as settle_disputes
 from contractor.tests.proxy import Proxy
 from contractor.tests.test_sender import checkpoint
 from contractor.tests.test_withdrawals import X, deposited, request, settle
+from contractor.transactions import queue
 from ledger import store
 from ledger.models import ChainStatus, Challenge, Deposit, Reorganisation, Withdrawal, WithdrawalRequest
 from nocust.addresses import to_checksum
@@ -284,6 +286,38 @@ def test_a_checkpoint_that_was_confirmed_is_submitted_again(hub: Hub) -> None:
     hub.settle(6)
     assert checkpoint(2).state == State.CONFIRMED
     assert contract().checkpoint(2) is not None
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_nonce_that_a_fork_freed_is_given_again(hub: Hub, late: bool) -> None:
+    """It was that of a cancelled transaction. Its payment of nothing is on the old branch alone, or mined after all
+    while the nonce's new owner is on its way."""
+    hub.settle(4)
+    with transaction.atomic():
+        row = queue("registerERC20", {"token": "12" * 20}, tag="a typo")
+    sender.step()
+    call_command("transactions", "cancel", str(row.pk), reason="a typo", stdout=StringIO())
+    sender.step()
+    hub.settle(5)
+    row.refresh_from_db()
+    assert row.state == State.CANCELLED
+    nonce, cancellation = row.nonce, row.attempts.last()
+    assert nonce is not None
+    assert cancellation is not None
+    fork(hub, 6)
+    hub.node.mine(3)
+    resolve("--apply")
+    hub.settle(2)
+    hub.node.mine_to_era(2, 4)
+    hub.beat()
+    assert checkpoint(2).nonce == nonce
+    if late:
+        hub.node.ask("anvil_dropAllTransactions")
+        hub.node.ask("eth_sendRawTransaction", f"0x{bytes(cancellation.signed_attempt).hex()}")
+    hub.settle(10)
+    assert (checkpoint(2).state, checkpoint(2).nonce) == (State.CONFIRMED, nonce + late)
+    row.refresh_from_db()
+    assert (row.state, row.nonce) == (State.CANCELLED, None)
 
 
 def test_an_event_of_a_closed_eon_can_not_be_taken_in(hub: Hub, alice: Signer) -> None:
