@@ -8,7 +8,7 @@ from django.conf import settings
 
 from contractor.errors import RevertedError, WrongChainError
 from contractor.interface import EONS_KEPT, Contract, Parameters
-from contractor.models import ContractParameters
+from contractor.models import ContractParameters, ContractState
 from contractor.node import Node
 from contractor.nodes import nodes
 from nocust.addresses import to_checksum
@@ -49,6 +49,13 @@ def forget() -> None:
     nodes.cache_clear()
     _contracts.clear()
     _checked.clear()
+
+
+def is_known_branch(target: Contract, block: int) -> bool:
+    """Whether the node's block of this number is the one that the hub follows; False where the hub knows none. What
+    a node says of a block by its number means another block while it is on another branch. Raises NodeError."""
+    known = ContractState.objects.filter(block=block).values_list("block_hash", flat=True).first()
+    return known is not None and target.node.headers(block, block)[0].hash == known
 
 
 def check_chain(target: Contract | None = None) -> ContractParameters:

@@ -15,6 +15,7 @@ from django.db import transaction
 
 from contractor import effects, events
 from contractor.alarms import raise_alarm
+from contractor.chain import is_known_branch
 from contractor.errors import NodeError, NodeRefusedError, RevertedError
 from contractor.events import ContractEvent
 from contractor.interface import EONS_KEPT, Contract
@@ -159,9 +160,10 @@ def _challenges_agree(contract: Contract, status: ChainStatus, block: int) -> bo
 
 
 def take_in(contract: Contract, status: ChainStatus, eon: int) -> bool:
-    """Read the eon's events again and apply those that are missing, all or nothing. Whether there were some."""
+    """Read the eon's events again and apply those that are missing, all or nothing. Whether there were some. Raises
+    NodeError."""
     first, last = status.first_block_of(eon), min(status.first_block_of(eon + 1) - 1, status.confirmed_block)
-    found = read_again(contract, first, status.confirmed_block)
+    found = read_again(contract, status, first, status.confirmed_block)
     missing = effects.not_booked([event for event in found if event.place.block <= last])
     late = [event for event in missing if isinstance(event, TAKEN_IN)]
     if not late or _contradicts(found, late, first, status.confirmed_block):
@@ -192,8 +194,10 @@ def _contradicts(
     return any(isinstance(e, events.WithdrawalRequest) and (e.token, e.requestor) in cancelled for e in late)
 
 
-def read_again(contract: Contract, first: int, last: int) -> list[ContractEvent]:
-    """All events of the contract in some blocks, in order. Raises NodeError."""
+def read_again(contract: Contract, status: ChainStatus, first: int, last: int) -> list[ContractEvent]:
+    """All events of the contract in some applied blocks, in order. Raises NodeError, also while the node is on
+    another branch than the one that was applied."""
+    _check_branch(contract, status)
     logs = contract.node.logs_of_range(contract.address, first, last)
     times: dict[int, int] = {}
     for block in sorted({log.block for log in logs}):
@@ -201,4 +205,10 @@ def read_again(contract: Contract, first: int, last: int) -> list[ContractEvent]
         if any(log.block == block and log.block_hash != header.hash for log in logs):
             raise NodeError(f"the node gave a log of another block {block} than it has")
         times[block] = header.timestamp
+    _check_branch(contract, status)  # once more: it may have gone there meanwhile
     return [contract.decode(log, times[log.block]) for log in logs if log.address == contract.address]
+
+
+def _check_branch(contract: Contract, status: ChainStatus) -> None:
+    if not is_known_branch(contract, status.confirmed_block):
+        raise NodeError(f"the node has another block {status.confirmed_block} than the one that was applied")

@@ -59,7 +59,9 @@ def run() -> int:
         return 0
     status = ChainStatus.objects.get()
     eon = status.eon_of(row.next)
-    last = min(status.first_block_of(eon + 1) - 1, row.last)
+    last = min(status.first_block_of(eon + 1) - 1, row.last, status.confirmed_block)
+    if last < row.next:
+        return 0  # a deep fork set the ledger back: these blocks are not applied yet
     found = _read(chain(), status, eon, row.next, last)
     row.next = last + 1
     row.read += found.read
@@ -74,7 +76,7 @@ def run() -> int:
 
 
 def _read(contract: Contract, status: ChainStatus, eon: int, first: int, last: int) -> Found:
-    found = cross_check.read_again(contract, first, last)
+    found = cross_check.read_again(contract, status, first, last)
     missing = _missing(found)
     taken_in = 0
     closed = RootCommitment.objects.filter(eon_number__gt=eon).exists()

@@ -166,6 +166,22 @@ def test_a_challenge_that_a_node_left_out_is_won(
     drill.passes("challenge unseen", lambda: settle(hub, 2))
 
 
+def test_nothing_is_taken_in_of_a_branch_that_the_hub_does_not_follow(
+    hub: Hub, alice: Signer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There the contract has counted another deposit, too."""
+    wallet = hub.register(alice)
+    hub.settle(6)
+    hub.node.reorganise(6)
+    hub.node.ask("anvil_rollback", 6)
+    hub.node.deposit(alice.address, 50)
+    hub.node.mine(8)
+    with pytest.raises(NodeError, match="another block"):
+        cross_check.events_agree(chain.chain(), hub.status, 1)
+    assert (Deposit.objects.count(), hub.available(wallet)) == (0, 0)
+    assert "ALARM" not in caplog.text
+
+
 def test_a_node_without_old_states_holds_up_nothing(
     hub: Hub, alice: Signer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

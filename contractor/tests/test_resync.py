@@ -7,8 +7,8 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from contractor import resync
-from contractor.errors import NodeError
+from contractor import follower, resync
+from contractor.errors import ForkTooDeepError, NodeError
 from contractor.models import Resync
 from contractor.tests import proxy
 from contractor.tests.conftest import Hub
@@ -90,6 +90,32 @@ def test_a_node_that_is_down_delays_it(hub: Hub, liar: Proxy) -> None:
     liar.fault = None
     assert run_all().ended is not None
     assert resync.run() == 0
+
+
+def test_nothing_is_booked_of_a_branch_that_the_hub_does_not_follow(
+    hub: Hub, alice: Signer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It waits until the operator has resolved the fork, and the blocks of the new branch are applied."""
+    wallet = hub.register(alice)
+    hub.settle(6)
+    hub.node.reorganise(6)
+    hub.node.ask("anvil_rollback", 6)
+    hub.node.deposit(alice.address, 50)
+    hub.node.mine(8)
+    with pytest.raises(ForkTooDeepError):
+        follower.step()
+    resync.ask(0)
+    with pytest.raises(NodeError, match="another block"):
+        resync.run()
+    assert (Deposit.objects.count(), hub.available(wallet)) == (0, 0)
+    call_command("resolve_fork", "--apply", reason="the branch is final", stdout=StringIO())
+    run_all()
+    assert Resync.objects.get().ended is None
+    hub.settle(1)
+    assert counts(run_all()) == (0, 0, 0)
+    assert Resync.objects.get().ended is not None
+    assert (Deposit.objects.count(), hub.available(wallet)) == (1, 50)
+    assert "ALARM events differ" not in caplog.text
 
 
 def test_what_cannot_be_read_again_is_said(hub: Hub) -> None:
