@@ -1,6 +1,7 @@
 """`python -m scripts.health PROCESS`: whether the hub's process in this container is well; for health checks.
 
-The server is asked over HTTP, a worker over the broker. The scheduler must have written its file lately.
+The server is asked over HTTP whether it lives: the proxy waits for that, and of a hub whose chain is halted, which is
+not ready, wallets need proofs. A worker is asked over the broker. The scheduler must have written its file lately.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-PATH = "/health/ready"
+PATH = "/health/live"
 SECONDS = 10
 SCHEDULE_SECONDS = 900
 """The scheduler writes its file every three minutes."""
