@@ -9,6 +9,7 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from ledger.sql import fetch
 from ledger.store import HubNotReadyError, chain_status, stopped
+from operator_api.error_codes import ErrorCode
 
 REDIS_SECONDS = 2.0
 
@@ -70,7 +71,8 @@ def _chain() -> str:
     except PROBLEMS:
         return "PostgreSQL does not answer"
     reason = stopped(status)
-    return "" if reason is None else reason.value
+    # Maintenance refuses writes, and says so: proofs and streams are there for who is sent here.
+    return "" if reason in {None, ErrorCode.HUB_MAINTENANCE} else reason.value
 
 
 def forget() -> None:

@@ -181,6 +181,7 @@ def state_of(chain: ChainStatus | None) -> str:
         ErrorCode.CHAIN_HALTED: "halted",
         ErrorCode.CHAIN_FORKED: "forked",
         ErrorCode.CHAIN_BEHIND: "behind",
+        ErrorCode.HUB_MAINTENANCE: "maintenance",
     }
     reason = stopped(chain)
     return "running" if reason is None else words[reason]
@@ -198,6 +199,7 @@ def document() -> dict[str, Any]:
         "halted": chain is not None and chain.halted,
         "forked": chain is not None and chain.forked,
         "behind": state == "behind",
+        "maintenance": chain is not None and chain.maintenance,
         "eon": None if chain is None else chain.eon,
         "checkpoint": now.checkpoint,
         "blocks": None

@@ -53,10 +53,11 @@ class StandingAlarmSerializer(_Fields):
 class StatusSerializer(_Fields):
     server = serializers.CharField()
     time = serializers.IntegerField(help_text="UNIX seconds")
-    state = serializers.ChoiceField(["starting", "running", "behind", "forked", "halted"])
+    state = serializers.ChoiceField(["starting", "running", "behind", "forked", "halted", "maintenance"])
     halted = serializers.BooleanField()
     forked = serializers.BooleanField()
     behind = serializers.BooleanField()
+    maintenance = serializers.BooleanField()
     eon = serializers.IntegerField(allow_null=True)
     checkpoint = serializers.IntegerField(allow_null=True, help_text="newest eon with a checkpoint")
     blocks = BlocksSerializer(allow_null=True)

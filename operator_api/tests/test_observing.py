@@ -216,7 +216,9 @@ def test_ready(play: Play, redis: RedisServer, settings: Any) -> None:
     assert ready()[1].keys() == {"chain"}
     ChainStatus.objects.update(node_block=None, progressed=timezone.now() - timedelta(days=1))
     assert ready()[0] == 503
-    ChainStatus.objects.update(progressed=timezone.now(), halted=True)
+    ChainStatus.objects.update(progressed=timezone.now(), maintenance=True)
+    assert ready() == (200, {})
+    ChainStatus.objects.update(halted=True)
     assert ready()[0] == 503
     ChainStatus.objects.all().delete()
     assert ready() == (503, {"chain": "the chain has not been read yet"})
@@ -257,7 +259,7 @@ def test_status(play: Play, settings: Any) -> None:
     settle("node failed", {"a": "a.example does not answer", "b": "b.example does not answer"}, 0)
     body = get("/status/").json()
     assert (body["server"], body["state"], body["eon"]) == ("hub-1", "running", 1)
-    assert (body["halted"], body["forked"], body["behind"]) == (False, False, False)
+    assert [body[name] for name in ("halted", "forked", "behind", "maintenance")] == [False] * 4
     assert body["blocks"]["head"] == ChainStatus.objects.get().head_block
     assert body["heartbeats"]["chain"] == pytest.approx(7, abs=1)
     assert body["queues"]["events"] == 1
@@ -273,7 +275,13 @@ def test_status(play: Play, settings: Any) -> None:
 
 @pytest.mark.parametrize(
     ("change", "state"),
-    [({"halted": True}, "halted"), ({"forked": True}, "forked"), ({"node_block": 10**6}, "behind")],
+    [
+        ({"halted": True}, "halted"),
+        ({"forked": True}, "forked"),
+        ({"node_block": 10**6}, "behind"),
+        ({"maintenance": True}, "maintenance"),
+        ({"maintenance": True, "halted": True}, "halted"),
+    ],
 )
 def test_status_says_what_is_wrong(play: Play, change: dict[str, Any], state: str) -> None:
     ChainStatus.objects.update(**change)
