@@ -1,7 +1,8 @@
 """`python -m scripts.health PROCESS`: whether the hub's process in this container is well; for health checks.
 
-The server is asked over HTTP whether it lives: the proxy waits for that, and of a hub whose chain is halted, which is
-not ready, wallets need proofs. A worker is asked over the broker. The scheduler must have written its file lately.
+The server is asked over HTTP whether it lives, not whether it is ready: the proxy waits for the answer, and
+wallets need proofs of a hub whose chain is halted. A worker is asked over the broker. The scheduler must have
+written its file lately.
 """
 
 from __future__ import annotations
