@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rest_framework.test import APIClient
 
 from ledger import positions
+from ledger.archive import archive
 from ledger.models import Event, Outbox, Reorganisation, StreamPosition
 from operator_api.simulation.play import Play
 from synchronizer import log, relay, replay, status
@@ -178,6 +180,17 @@ async def test_old_entries_are_forgotten(
     assert (await client.ask("subscribe", streams=[stream(bob)], since=newest(heard)))["type"] == "response"
     (frame,) = await client.notifications()
     assert (told(frame)[1], frame["previous"]) == ("6", None)
+
+
+async def test_an_archived_checkpoint_is_left_out(play: Play, connect: Connect, tmp_path: Path) -> None:
+    _, bob, heard = await history(play, connect)
+    await in_database(archive, 2, tmp_path)
+    client = await connect()
+    await client.ask("subscribe", streams=[stream(bob)], since=heard[0]["position"])
+    found = await client.notifications()
+    assert [told(frame)[1] for frame in found] == ["2", "3", "4", None, "5"]
+    assert found == [frame for frame in heard[1:] if frame != heard[2]]
+    assert found[1]["previous"] == heard[2]["position"]  # there was one more
 
 
 async def test_positions_never_go_back(play: Play, connect: Connect) -> None:
