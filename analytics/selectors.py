@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from math import inf
+from threading import Lock
+from time import monotonic
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.cache import cache
@@ -18,6 +21,14 @@ from ledger.models import Challenge, Deposit, Transfer, Wallet, Withdrawal
 logger = logging.getLogger(__name__)
 
 Figures = dict[str, Any]
+
+STALE: Final = 10
+"""While newer figures are computed, those before are good for so many times `HUB_ANALYTICS_SECONDS`."""
+
+_computing = {name: Lock() for name in ("wallets", "transactions", "challenges", "deposits", "withdrawals")}
+"""Held by the thread of this process that computes: figures cost all of history."""
+_newest: dict[str, tuple[float, Figures]] = {}
+"""What this process computed last, and when it had."""
 
 
 def wallets() -> Figures:
@@ -54,15 +65,32 @@ def withdrawals() -> Figures:
 
 def _remembered(name: str, compute: Callable[[], Figures]) -> Figures:
     """The figures, at most `HUB_ANALYTICS_SECONDS` old, and as much older as the replica is behind. Without the
-    cache they are computed each time."""
-    key = f"analytics/{name}"
+    cache they are computed each time. While one thread does, others take those before, and wait where these are
+    stale."""
     found: Figures | None = None
     with _perhaps():
-        found = cache.get(key)
-    if found is None:
+        found = cache.get(f"analytics/{name}")
+    if found is not None:
+        return found
+    asked = monotonic()
+    when, before = _newest.get(name, (-inf, {}))
+    stale = asked - when > STALE * settings.HUB_ANALYTICS_SECONDS
+    if not _computing[name].acquire(blocking=stale):
+        return before
+    try:
+        return _computed(name, asked, compute)
+    finally:
+        _computing[name].release()
+
+
+def _computed(name: str, asked: float, compute: Callable[[], Figures]) -> Figures:
+    """The figures, if another thread has not just computed them while this one waited."""
+    when, found = _newest.get(name, (-inf, {}))
+    if when < asked:
         found = replica.read(compute)
+        _newest[name] = monotonic(), found
         with _perhaps():
-            cache.set(key, found, settings.HUB_ANALYTICS_SECONDS)
+            cache.set(f"analytics/{name}", found, settings.HUB_ANALYTICS_SECONDS)
     return found
 
 

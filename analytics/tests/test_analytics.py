@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from threading import Event, Timer
+from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.db import OperationalError
 from django.test import override_settings
 from django.utils import timezone
 
+from analytics import selectors
+from ledger import replica
 from ledger.models import Challenge, Transfer, WithdrawalRequest
 from ledger.models import Withdrawal as Paid
 from ledger.tests.http import get
+from ledger.tests.racing import Running
 from operator_api.simulation.play import Play
 
 pytestmark = pytest.mark.django_db
@@ -117,6 +124,77 @@ def test_figures_are_remembered_for_a_while(play: Play) -> None:
     assert get("/analytics/deposits")[1]["total"] == 1
     cache.clear()
     assert get("/analytics/deposits")[1]["total"] == 2
+
+
+class Slow:
+    """A computation that is held up, and gives how many there were."""
+
+    def __init__(self) -> None:
+        self.begun = Event()
+        self.go_on = Event()
+        self.count = 0
+
+    def __call__(self) -> selectors.Figures:
+        self.count += 1
+        self.begun.set()
+        assert self.go_on.wait(20)
+        return {"total": self.count}
+
+    def ask(self) -> Running:
+        """Somebody else who wants the figures."""
+        return Running(lambda: selectors._remembered("wallets", self))
+
+    def answer(self) -> selectors.Figures:
+        return selectors._remembered("wallets", self)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    monkeypatch.setattr(selectors, "_newest", {})
+    monkeypatch.setattr(replica, "read", lambda compute: compute())
+    return Slow()
+
+
+@pytest.mark.parametrize("caches", [LOCAL, NOBODY])
+def test_one_computes_for_all_who_wait(slow: Slow, settings: Any, caches: Any) -> None:
+    settings.CACHES = caches
+    others = [slow.ask() for _ in range(5)]
+    assert slow.begun.wait(20)
+    time.sleep(0.2)
+    slow.go_on.set()
+    assert [one.outcome() for one in others] == [{"total": 1}] * 5
+    assert slow.count == 1
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_while_one_computes_others_take_what_was_before(
+    slow: Slow, monkeypatch: pytest.MonkeyPatch, stale: bool
+) -> None:
+    slow.go_on.set()
+    assert slow.answer() == {"total": 1}
+    cache.clear()
+    for event in (slow.go_on, slow.begun):
+        event.clear()
+    if stale:
+        monkeypatch.setattr(selectors, "STALE", 0)
+    one = slow.ask()
+    assert slow.begun.wait(20)
+    if stale:
+        Timer(0.2, slow.go_on.set).start()
+    assert slow.answer() == {"total": 2 if stale else 1}
+    slow.go_on.set()
+    assert one.outcome() == {"total": 2}
+
+
+def test_who_fails_to_compute_leaves_it_to_the_next(slow: Slow) -> None:
+    slow.go_on.set()
+
+    def fail() -> selectors.Figures:
+        raise OperationalError("the database is away")
+
+    with pytest.raises(OperationalError):
+        selectors._remembered("wallets", fail)
+    assert slow.answer() == {"total": 1}
 
 
 @override_settings(CACHES=NOBODY)
