@@ -14,7 +14,7 @@ from ledger.sql import Row, copy, execute, fetch
 from synchronizer.streams import ALL_WALLETS, group_of_key, key_of
 
 FORGOTTEN_AT_ONCE = 20_000
-"""Rows deleted in one transaction: some 0.1 s of work, and more than the relay adds meanwhile."""
+"""Rows deleted in one transaction: some 0.1 s of work."""
 GRACE = 600_000_000
 """Microseconds between the end of an entry's time and its deletion."""
 

@@ -56,14 +56,18 @@ def run(seconds: float) -> int:
     deadline = time.monotonic() + seconds
     with asyncio.Runner() as runner, listening(CHANNEL):
         relay = Relay(runner)
-        relay.forget()
+        more = relay.forget()
         while True:
             began = time.monotonic()
             count = relay.tell()
             told += count
             if time.monotonic() >= deadline:
                 return told
-            if count < BATCH:
+            if count >= BATCH:
+                continue
+            if more:
+                more = relay.forget()
+            else:
                 wait(min(deadline, relay.due))
                 time.sleep(max(0.0, began + GATHER - time.monotonic()))
 
@@ -92,12 +96,12 @@ class Relay:
         self._publish(message)
         return count
 
-    def forget(self) -> int:
-        """Delete what is older than it has to be kept. Gives how many entries went."""
+    def forget(self) -> bool:
+        """Delete what is older than it has to be kept, a limited part of it. Gives whether there may be more."""
         with transaction.atomic():
             if not try_lock(Lock.TASK, LOCK_KEY):
-                return 0
-            return log.forget(settings.HUB_STREAM_RETENTION_HOURS * 3600)
+                return False
+            return log.forget(settings.HUB_STREAM_RETENTION_HOURS * 3600) == log.FORGOTTEN_AT_ONCE
 
     def _log(self) -> tuple[int, dict[str, Any]] | None:
         """How many events left the outbox, and the message that tells of them; None if there is none to send."""

@@ -182,6 +182,20 @@ async def test_old_entries_are_forgotten(
     assert (told(frame)[1], frame["previous"]) == ("6", None)
 
 
+def test_a_run_forgets_all_that_is_old(play: Play, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In parts, between which it tells."""
+    Outbox.objects.all().delete()
+    monkeypatch.setattr(log, "FORGOTTEN_AT_ONCE", 5)
+    Told.objects.bulk_create(
+        Told(position=number, stream=b"hub", event=Event.STATUS, object_id=1) for number in range(1, 22)
+    )
+    StreamPosition.objects.create(pk=1, last=21, forgotten=0, status=0)
+    assert relay.run(0.0) == 0
+    assert Told.objects.count() == 16
+    relay.run(3.0)
+    assert not Told.objects.exists()
+
+
 async def test_an_archived_checkpoint_is_left_out(play: Play, connect: Connect, tmp_path: Path) -> None:
     _, bob, heard = await history(play, connect)
     await in_database(archive, 2, tmp_path)
