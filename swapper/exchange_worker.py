@@ -10,7 +10,7 @@ from django.db import connection
 
 from ledger.listening import listening, wait
 from ledger.store import ORDERS_CHANNEL
-from swapper.exchange import Exchange, exchange
+from swapper.exchange import BATCH, Exchange, exchange
 
 APART: Final = 0.05
 """Seconds from one step to the next at least while orders arrive: those of the meantime share a transaction."""
@@ -37,4 +37,5 @@ def run(seconds: float, stop: Event, exchange: Exchange = exchange) -> int:
                 return arrived
             if count:
                 stop.wait(max(0.0, min(began + APART, deadline) - time.monotonic()))
-            wait(min(deadline, time.monotonic() + POLL), stop)
+            if count < BATCH:  # else more may wait, of which nobody calls again
+                wait(min(deadline, time.monotonic() + POLL), stop)

@@ -14,6 +14,7 @@ from heartbeat import tasks
 from heartbeat.guard import single_run
 from ledger.sql import fetch
 from ledger.tests.racing import Running
+from swapper import exchange as matching
 from swapper import exchange_worker
 from swapper.exchange import Exchange, exchange
 from swapper.tests.exchange_market import MARKETS_HELD, MarketPlay
@@ -76,6 +77,19 @@ def test_it_looks_around_uncalled(market: MarketPlay) -> None:
     until(lambda: market.row(seller).complete)
     stop.set()
     assert running.outcome() == 2
+
+
+def test_a_backlog_is_worked_off_uncalled(market: MarketPlay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what came while nobody matched, a pass takes a part only."""
+    for module in (matching, exchange_worker):
+        monkeypatch.setattr(module, "BATCH", 1)
+    monkeypatch.setattr(exchange_worker, "POLL", 10 * PATIENCE)
+    orders = [market.order(100, 200) for _ in range(4)]
+    stop = Event()
+    running = Running(lambda: exchange_worker.run(10 * PATIENCE, stop, Exchange()))
+    until(lambda: all(market.row(one).arrival for one in orders))
+    stop.set()
+    assert running.outcome() == 4
 
 
 def test_it_ends_in_time() -> None:
