@@ -49,7 +49,12 @@ def is_welcome(scope: Scope) -> bool:
     if not validate_host(split_domain_port(host)[0], settings.ALLOWED_HOSTS):
         return False
     origin = header(scope, b"origin")
-    return not origin or may_read(origin) or urlsplit(origin).netloc == host
+    if not origin or may_read(origin):
+        return True
+    try:
+        return urlsplit(origin).netloc == host
+    except ValueError:  # it is no URL
+        return False
 
 
 class WelcomeOnly:

@@ -212,7 +212,7 @@ def test_websockets_are_opened_by_welcome_pages_only(settings: Settings) -> None
         opened(url)  # no browser
         opened(url, origin=ORIGIN)
         opened(url, origin=f"http://localhost:{port}")  # the hub's own pages
-        for origin in ("http://evil.example", "null"):
+        for origin in ("http://evil.example", "null", "http://["):
             with pytest.raises(InvalidStatus) as refused:
                 opened(url, origin=origin)
             assert refused.value.response.status_code == 403
