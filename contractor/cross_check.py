@@ -140,17 +140,17 @@ def challenges_agree(contract: Contract, status: ChainStatus) -> bool:
 def _challenges_agree(contract: Contract, status: ChainStatus, block: int) -> bool:
     eon = status.eon_of(block)
     live = contract.server_state(block).live_challenges
-    known = Challenge.objects.filter(eon_number=eon)
-    if live <= known.filter(rebuted=False).count():
+    known = Challenge.objects.filter(eon_number=eon, rebuted=False)
+    if live <= known.count():
         return True
     logger.info("block %s has %s open challenges, perhaps not all of them known; reading again", block, live)
     take_in(contract, status, eon)
-    if live <= known.count():  # some may have been won since that block
+    if live <= known.count():
         return True
     raise_alarm(
         "challenge unseen",
         f"the contract has {live} open challenges in eon {eon} as of block {block}, the hub knows"
-        f" {known.count()}: the node leaves logs out",
+        f" {known.count()} of them: the node leaves logs out",
         key=str(eon),
     )
     return False

@@ -13,7 +13,7 @@ from contractor.models import Accumulator
 from contractor.tests import proxy
 from contractor.tests.challenger import Player
 from contractor.tests.conftest import BLOCKS_PER_EON, Hub, signer
-from contractor.tests.court import OPEN_ERA, check_won
+from contractor.tests.court import OPEN_ERA, check_won, live, players
 from contractor.tests.court import settle as settle_disputes
 from contractor.tests.proxy import Proxy
 from contractor.tests.test_sender import State, checkpoint
@@ -180,6 +180,24 @@ def test_nothing_is_taken_in_of_a_branch_that_the_hub_does_not_follow(
         cross_check.events_agree(chain.chain(), hub.status, 1)
     assert (Deposit.objects.count(), hub.available(wallet)) == (0, 0)
     assert "ALARM" not in caplog.text
+
+
+def test_a_challenge_that_is_won_stands_for_none_that_a_node_left_out(
+    hub: Hub, liar: Proxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = players(hub, 2)
+    hub.go_to(4, OPEN_ERA)
+    assert first.challenge_state(3)
+    settle_disputes(hub, 7)
+    assert "ALARM challenge unseen" not in caplog.text
+    liar.fault = lambda method, _, answer: [] if method == "eth_getLogs" else answer
+    assert second.challenge_state(3)
+    settle(hub, 3)
+    assert "ALARM challenge unseen" in caplog.text
+    liar.fault = None
+    settle_disputes(hub, 6)
+    assert live(hub, 4) == 0
+    assert [row.rebuted for row in Challenge.objects.all()] == [True, True]
 
 
 def test_a_node_without_old_states_holds_up_nothing(
