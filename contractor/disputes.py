@@ -1,9 +1,10 @@
 """Winning the challenges that the hub is right in, without anybody's help.
 
 Each open challenge has a transaction in the queue, whose call is derived when it is sent (`contractor.builders`).
-It is won once the contract's record, read as deep in the chain as the confirmations, is empty: an answer that is on
-its way or mined in the newest blocks proves nothing yet. A record that is still live although its answer was mined,
-since a challenge of the other party about the same transfer took it, gets another one.
+It is won once the contract's record is empty at a block that is as deep as the confirmations and applied. An
+answer that is on its way or mined in the newest blocks proves nothing yet, nor does what a node says while it is
+on a branch that the hub does not follow. A record that is still live although its answer was mined, since a
+challenge of the other party about the same transfer took it, gets another one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from django.conf import settings
 from django.db import transaction
 
 from contractor.alarms import clear_alarm, raise_alarm
-from contractor.chain import chain
+from contractor.chain import chain, is_known_branch
 from contractor.conduits import subject
 from contractor.errors import ChainError
 from contractor.interface import ChallengeEntry, ChallengeKind, Contract
@@ -39,7 +40,7 @@ def step() -> int:
         return 0
     contract = chain()
     head = contract.node.head().number
-    return sum(_look_after(contract, parameters, row, head) for row in rows)
+    return sum(_look_after(contract, status, parameters, row, head) for row in rows)
 
 
 def open_challenges(status: ChainStatus) -> list[Challenge]:
@@ -60,11 +61,13 @@ def describe(challenge: Challenge) -> str:
     return f"challenge {challenge.pk} (block {challenge.block}, {parties} in {subject(challenge.token)})"
 
 
-def _look_after(contract: Contract, parameters: ContractParameters, row: Challenge, head: int) -> bool:
+def _look_after(
+    contract: Contract, status: ChainStatus, parameters: ContractParameters, row: Challenge, head: int
+) -> bool:
     """Whether an answer was queued. No challenge's trouble reaches another one."""
     try:
         with transaction.atomic():
-            queued = _settle_or_answer(contract, row, head)
+            queued = _settle_or_answer(contract, row, head, status.confirmed_block)
     except ChainError:
         raise
     except Exception as error:
@@ -76,7 +79,8 @@ def _look_after(contract: Contract, parameters: ContractParameters, row: Challen
     return queued
 
 
-def _settle_or_answer(contract: Contract, row: Challenge, head: int) -> bool:
+def _settle_or_answer(contract: Contract, row: Challenge, head: int, applied: int) -> bool:
+    """`applied` is the newest block whose events are."""
     sent = answers(row)
     answering = any(one.state in (State.QUEUED, State.SENT) and not _is_mined(one) for one in sent)
     if answering and row.by_sender is not None:
@@ -84,21 +88,31 @@ def _settle_or_answer(contract: Contract, row: Challenge, head: int) -> bool:
     deep = head - settings.HUB_LQD_CONTRACT_CONFIRMATIONS
     if deep < row.block:
         return False
-    entry = _entry(contract, row, deep)
-    if entry is None:
-        row.rebuted = True
-        row.save(update_fields=["rebuted"])
-        logger.info("%s is won", describe(row))
+    found = _find(contract, row, deep)
+    if (found is None or row.by_sender is None) and not _holds(contract, row, found, deep, applied):
         return False
-    if answering or head >= row.deadline or _entry(contract, row, None) is None:
+    if found is None:
+        row.rebuted = True
+        if deep <= applied:  # only then a fork that took the answer away would be noticed
+            row.save(update_fields=["rebuted"])
+            logger.info("%s is won", describe(row))
+        return False
+    if row.by_sender is None:
+        row.by_sender = found[0]
+        row.save(update_fields=["by_sender"])
+    if answering or head >= row.deadline or _find(contract, row, None) is None:
         return False
     queue("answerChallenge", {"challenge": row.pk}, tag=f"answer/{row.pk}/{len(sent) + 1}")
     return True
 
 
-def _entry(contract: Contract, row: Challenge, block: int | None) -> ChallengeEntry | None:
-    """The contract's live record of the challenge at a block, or None. The first look finds out who opened it: of
-    two opened in one block, each row takes one."""
+Record = tuple[bool, ChallengeEntry]
+"""Whether the sender opened it, and what the contract says."""
+
+
+def _find(contract: Contract, row: Challenge, block: int | None) -> Record | None:
+    """The contract's live record of the challenge at a block, or None. Where nobody knows yet who opened it, both
+    sides are asked: of two opened in one block, each row takes one."""
     sides = [row.by_sender] if row.by_sender is not None else [False, True]
     if row.sender == row.recipient:
         sides = [False]
@@ -111,11 +125,14 @@ def _entry(contract: Contract, row: Challenge, block: int | None) -> ChallengeEn
             continue
         entry = contract.challenge(row.token, row.sender, row.recipient, by_sender, block)
         if entry.kind != ChallengeKind.NONE and entry.open_block == row.block:
-            if row.by_sender is None:
-                row.by_sender = by_sender
-                row.save(update_fields=["by_sender"])
-            return entry
+            return by_sender, entry
     return None
+
+
+def _holds(contract: Contract, row: Challenge, found: Record | None, deep: int, applied: int) -> bool:
+    """Whether what was found at block `deep` is so on the branch that the hub follows, and not on another one where
+    the node was for a while: it may have come back since, so the record is read once more."""
+    return is_known_branch(contract, min(deep, applied)) and _find(contract, row, deep) == found
 
 
 def _is_mined(answer: EthereumTransaction) -> bool:

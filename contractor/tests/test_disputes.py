@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.core.management import call_command
 
-from contractor import sender
+from contractor import disputes, follower, sender
 from contractor.chain import chain
+from contractor.errors import ForkTooDeepError
 from contractor.models import EthereumTransaction
+from contractor.tests import proxy
 from contractor.tests.challenger import Player
 from contractor.tests.conftest import BLOCKS_PER_EON, Hub, signer
-from contractor.tests.court import OPEN_ERA, beat, check_won, live, players, settle
+from contractor.tests.court import EPOCH, OPEN_ERA, beat, check_won, live, players, settle
+from contractor.tests.proxy import Proxy
 from heartbeat.tests.drill import Drill
 from ledger.models import Challenge
 from nocust.addresses import to_checksum
@@ -243,6 +248,96 @@ def test_a_challenge_at_risk_and_then_lost_is_an_alarm(
     assert not Challenge.objects.get().rebuted
     assert live(hub, 4) == 1
     drill.passes("challenge lost", lambda: settle(hub, 1))
+
+
+def elsewhere(hub: Hub, liar: Proxy, block: int, other_side: bool) -> proxy.Fault:
+    """A node on a branch from a block on in which nobody opened a challenge, or the transfer's other party did."""
+    parties = [hub.node.contract.address] * 3
+    selector = hub.node.contract.encode_abi("getChallengeOf", args=[*parties, False])[:10]
+    departing = proxy.forked(block)
+
+    def fault(method: str, parameters: list[Any], answer: Any) -> Any:
+        if method != "eth_call" or not parameters[0]["data"].startswith(selector):
+            return departing(method, parameters, answer)
+        if not other_side:
+            return "0x" + "0" * (len(answer) - 2)
+        data = parameters[0]["data"]  # which ends with the side
+        call = {**parameters[0], "data": data[:-1] + ("1" if data.endswith("0") else "0")}
+        return liar.ask(method, call, *parameters[1:])
+
+    return fault
+
+
+@pytest.mark.parametrize("other_side", [False, True])
+def test_a_challenge_outlives_a_deep_fork_that_passes(
+    hub: Hub, liar: Proxy, caplog: pytest.LogCaptureFixture, other_side: bool
+) -> None:
+    """What the other branch has of it, which the node is on for a while, says neither that it is won nor who opened
+    it."""
+    payer, payee = players(hub, 2)
+    transfer = payer.pay(payee, 10)
+    hub.go_to(4, OPEN_ERA)
+    assert payer.challenge_delivery(payer, transfer)
+    block = hub.node.block
+    for _ in range(3):
+        hub.node.mine()
+        hub.beat()
+    liar.fault = elsewhere(hub, liar, block, other_side)
+    with pytest.raises(ForkTooDeepError):
+        follower.step()
+    assert disputes.step() == 0
+    row = Challenge.objects.get()
+    assert (row.rebuted, row.by_sender) == (False, None)
+    liar.fault = None
+    settle(hub, 6)
+    row.refresh_from_db()
+    assert row.by_sender
+    check_won(hub, 4, 1)
+    assert "ALARM challenge lost" not in caplog.text
+
+
+def test_a_node_that_comes_back_while_it_is_asked_is_asked_again(hub: Hub, liar: Proxy) -> None:
+    (player,) = players(hub, 1)
+    hub.go_to(4, OPEN_ERA)
+    assert player.challenge_state(3)
+    block = hub.node.block
+    for _ in range(3):
+        hub.node.mine()
+        hub.beat()
+    gone = elsewhere(hub, liar, block, other_side=False)
+
+    def fault(method: str, parameters: list[Any], answer: Any) -> Any:
+        if method == "eth_call":
+            liar.fault = None
+        return gone(method, parameters, answer)
+
+    liar.fault = fault
+    assert disputes.step() == 0
+    assert not Challenge.objects.get().rebuted
+    settle(hub, 6)
+    check_won(hub, 4, 1)
+
+
+def test_a_win_in_blocks_that_are_not_applied_yet_is_noted_when_they_are(
+    hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after an outage. It is no reason for an alarm meanwhile, though the deadline is over."""
+    (player,) = players(hub, 1)
+    hub.go_to(4, OPEN_ERA)
+    assert player.challenge_state(3)
+    for _ in range(3):
+        hub.node.mine()
+        hub.beat()
+    answer_as_somebody_else(hub, player)
+    hub.node.mine(EPOCH)
+    assert live(hub, 4) == 0
+    assert disputes.step() == 0
+    assert not Challenge.objects.get().rebuted
+    follower.step()
+    disputes.step()
+    check_won(hub, 4, 1)
+    assert "ALARM challenge lost" not in caplog.text
+    assert "ALARM challenge at risk" not in caplog.text
 
 
 def test_the_operator_sees_challenges_and_deadlines(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
