@@ -13,6 +13,7 @@ from ledger.models import Matching, TokenPair, Transfer
 from ledger.orders import StoredOrder
 from ledger.sql import fetch
 from nocust.matching import Book, Order
+from nocust.matching_orders import volumes, within_limits
 from operator_api.simulation.play import Play
 from operator_api.simulation.traders import Trader
 from swapper.books import AMOUNTS, OPEN, TABLES, Market, read_book
@@ -161,9 +162,19 @@ def fills_alone(market: Market, eon: int) -> list[tuple[int, int, int, int]]:
 
 
 def is_crossed(sides: Iterable[list[Resting]]) -> bool:
-    """Whether two orders rest that could trade at once."""
-    first, second = sides
-    return bool(first and second and first[0][2] * second[0][2] >= first[0][3] * second[0][3])
+    """Whether the best orders of both sides rest though they could trade. Two may rest though their prices cross:
+    where what they would trade, rounded, is beyond the limit of one."""
+    best = [Order(*side[0]) for side in sides if side]
+    if len(best) < 2:
+        return False
+    first, second = best
+    if first.amount * second.amount < first.amount_swapped * second.amount_swapped:
+        return False
+    maker, taker = sorted(best, key=lambda order: order.arrival)
+    given, received = volumes(taker, maker)
+    return within_limits(taker, taker.matched_out + given, taker.matched_in + received) and within_limits(
+        maker, maker.matched_out + received, maker.matched_in + given
+    )
 
 
 def _plain(order: Order) -> Resting:

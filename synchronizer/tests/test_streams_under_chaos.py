@@ -102,6 +102,7 @@ class Watcher:
             params = {"token_address": wallet.token.hex(), "wallet_address": wallet.address.hex()}
             await socket.send(_request("get", resource="wallet", params={**params, "eon_number": None}))
             answer = orjson.loads(await socket.recv())
+            assert answer["type"] == "response", answer
             views[name] = View.of(answer["eon_number"], answer["data"]["data"])
             start[name] = answer["position"]
         self.views, self.start, self.told = views, start, {name: [] for name in views}
