@@ -68,7 +68,9 @@ class DelegatedWithdrawalSerializer(serializers.Serializer[Any]):
     wallet = AddressInput()
     token = AddressInput()
     amount = AmountInput()
-    expiry = serializers.IntegerField(min_value=0, max_value=2**63 - 1, help_text="last block it is valid in")
+    expiry = serializers.IntegerField(
+        min_value=0, max_value=2**63 - 1, help_text="last block it is valid in, one of the latest eon"
+    )
 
     class Meta:
         ref_name = "DelegatedWithdrawal"

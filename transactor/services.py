@@ -23,8 +23,6 @@ from nocust.signatures import SIGNATURE_LENGTH, is_valid
 from operator_api.error_codes import ErrorCode
 
 EXCEEDED_SLA = {ErrorCode.DEBIT_WALLET_EXCEEDED_SLA.code, ErrorCode.CREDIT_WALLET_EXCEEDED_SLA.code}
-LONGEST_EXPIRY_EONS = 2
-"""A delegated withdrawal's amount is set aside until it expires, so its expiry lies within this many eons."""
 
 
 def transfer(command: Transfer) -> StoredTransfer | Refusal:
@@ -113,12 +111,18 @@ def _out_of_place(owner: Owner, expiry_block: int, status: ChainStatus) -> Refus
     """Why nothing can be requested of the wallet now, whatever it holds."""
     if reason := store.stopped(status):
         return _refusal(reason)
-    latest_expiry = status.head_block + LONGEST_EXPIRY_EONS * status.blocks_per_eon
+    # What the owner signs counts its requests of one eon. In the next one the contract would take it beside
+    # requests of the owner's own that nobody counted; and those of the eon before have to be debited already.
+    first_block, latest_expiry = status.first_block_of(status.eon), status.first_block_of(status.eon + 1) - 1
+    if status.confirmed_block < first_block - 1:
+        return Refusal(
+            ErrorCode.EON_NUMBER_OUT_OF_SYNC.code, f"the blocks before {first_block} are not all applied yet"
+        )
     if not status.head_block + status.confirmations < expiry_block <= latest_expiry:
         return Refusal(
             ErrorCode.INVALID_EXPIRY.code,
             f"the expiry must lie after block {status.head_block + status.confirmations}"
-            f" and not after block {latest_expiry}",
+            f" and not after block {latest_expiry}, the eon's last one",
         )
     if ordered_wallets([owner.wallet], status.eon):
         # An order takes all of its wallet, and its owner promised to withdraw nothing meanwhile.

@@ -87,6 +87,7 @@ class DelegatedWithdrawalView(APIView):
             400: refusals(
                 [
                     ErrorCode.WALLET_NOT_ADMITTED,
+                    ErrorCode.EON_NUMBER_OUT_OF_SYNC,
                     ErrorCode.INVALID_EXPIRY,
                     ErrorCode.DEBIT_WALLET_OVERSPENDING,
                     ErrorCode.DEBIT_WALLET_CANNOT_ADD_TRANSACTION,

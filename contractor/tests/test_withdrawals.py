@@ -260,7 +260,7 @@ def test_a_payment_confirmed_by_the_owner_needs_no_second(hub: Hub, alice: Signe
 def test_a_delegated_withdrawal_end_to_end(hub: Hub, alice: Signer) -> None:
     wallet = deposited(hub, alice, 100)
     hub.go_to(2, 7)
-    made = authorise(hub, wallet, alice, 40, expiry=hub.node.block + 20)
+    made = authorise(hub, wallet, alice, 40, expiry=hub.node.block + 15)
     settle(hub, 6)
     made.refresh_from_db()
     request_row = WithdrawalRequest.objects.get()

@@ -22,7 +22,7 @@ def play() -> Play:
     return Play()
 
 
-def body(player: SimulatedWallet, amount: int = 60, expiry: int = 60) -> dict[str, Any]:
+def body(player: SimulatedWallet, amount: int = 60, expiry: int = 59) -> dict[str, Any]:
     return {
         "signature": player.delegation(amount, expiry).hex(),
         "wallet": player.address.hex(),
@@ -43,7 +43,7 @@ def test_a_form_or_json_is_answered_with_ok(play: Play, form: bool, slash: str) 
         found = http.post(URL + slash, body(alice) | {"wallet": "0x" + alice.address.hex().upper()})
     assert found == (200, "Ok")
     withdrawal = DelegatedWithdrawal.objects.get()
-    assert (withdrawal.wallet_id, withdrawal.amount, withdrawal.expiry_block) == (alice.wallet_id, 60, 60)
+    assert (withdrawal.wallet_id, withdrawal.amount, withdrawal.expiry_block) == (alice.wallet_id, 60, 59)
     assert EthereumTransaction.objects.count() == 1
 
 
