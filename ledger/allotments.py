@@ -239,7 +239,7 @@ def _stream(name: str, statement: str, parameters: Mapping[str, int]) -> Iterato
 
 def copy_allotments(rows: Sequence[str]) -> None:
     """Write rows of allotments, in PostgreSQL's COPY format."""
-    with connection.cursor() as cursor:
+    with connection.cursor() as cursor, connection.wrap_database_errors:
         cursor.cursor.copy_expert(
             f"COPY ledger_exclusivebalanceallotment ({ALLOTMENT_COLUMNS}) FROM STDIN",
             io.StringIO("".join(rows)),

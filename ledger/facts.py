@@ -91,11 +91,11 @@ def read_situation(
     commands: Sequence[Command], latest: int, eons: Iterable[int], owners: Mapping[int, Owner], stopped: str
 ) -> Situation:
     """What `commands` are decided by, in the latest eon and the others that they are about. An order takes its
-    nonce in all its eons, so the later ones count, too."""
+    nonce in all its eons, so the later ones count, too; a command of an eon before the latest may be known."""
     spending = [command for command in commands if isinstance(command, Transfer | PlaceOrder)]
     wallets = {owner.wallet for command in spending for owner in command.owners}
     nonces = {
-        (command.owners[0].wallet, latest + offset, command.nonce)
+        (command.owners[0].wallet, min(command.eon, latest) + offset, command.nonce)
         for command in spending
         for offset in range(len(command.debit_signatures) if isinstance(command, PlaceOrder) else 1)
     }

@@ -40,19 +40,19 @@ def execute(statement: str, parameters: Sequence[Any] = ()) -> int:
 
 
 def write(statement: str, rows: Sequence[Row], template: str | None = None) -> None:
-    """Run `statement`, whose `VALUES %s` takes the rows, a page at a time."""
+    """Run `statement`, whose `VALUES %s` takes the rows, a page at a time. Raises django.db.Error."""
     if rows:
-        with connection.cursor() as cursor:
+        with connection.cursor() as cursor, connection.wrap_database_errors:
             execute_values(cursor.cursor, statement, rows, template, page_size=PAGE)
 
 
 def copy(table: str, columns: str, rows: Iterable[Row]) -> None:
     """Insert rows with their values in the order of `columns`. PostgreSQL reads them without making a plan of them,
-    which for rows of many values costs more than to insert them."""
+    which for rows of many values costs more than to insert them. Raises django.db.Error."""
     texts = [_column(values) for values in zip(*rows, strict=True)]
     text = "".join(["\t".join(row) + "\n" for row in zip(*texts, strict=True)])
     if text:
-        with connection.cursor() as cursor:
+        with connection.cursor() as cursor, connection.wrap_database_errors:
             cursor.cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN", BytesIO(text.encode()))
 
 

@@ -20,7 +20,7 @@ from ledger.engine.events import (
     WithdrawalRequested,
 )
 from ledger.engine.rules import Facts, Rules
-from ledger.engine.swaps import decide_action, decide_place, ordered
+from ledger.engine.swaps import decide_action, decide_place, ordered, used
 from nocust.encoding import MAX_UINT256
 from nocust.leaves import OPEN_POSITION, transfer_leaf
 from nocust.messages import active_state_hash
@@ -66,6 +66,8 @@ def _decide_transfer(
 
 def _out_of_place(command: Transfer, facts: Facts) -> Refusal | None:
     """Why the wallets cannot have this transfer now, whatever they hold."""
+    if refusal := used(command.sender, command.eon, command.nonce, facts):
+        return refusal
     if facts.stopped:
         return Refusal(facts.stopped)
     if command.eon != facts.eon or command.eon in facts.closed:
@@ -74,8 +76,6 @@ def _out_of_place(command: Transfer, facts: Facts) -> Refusal | None:
         return Refusal("DEBIT_CREDIT_WALLET_ADDRESS_MATCH")
     if command.sender.token != command.recipient.token:
         return Refusal("DEBIT_CREDIT_TOKEN_ADDRESS_MISMATCH")
-    if (command.sender.wallet, command.eon, command.nonce) in facts.used_nonces:
-        return Refusal("unique", "The sender has used this nonce in this eon already.")
     return ordered(command.sender, command.recipient, facts)
 
 

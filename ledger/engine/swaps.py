@@ -49,19 +49,27 @@ NOT_STORED = UUID(int=0)
 
 def decide_place(accounts: Accounts, command: PlaceOrder, facts: Facts, rules: Rules) -> OrderEvent | Refusal:
     """The order in force, or why it is not accepted."""
+    if refusal := used(command.debit, command.eon, command.nonce, facts):
+        return refusal
     if facts.stopped:
         return Refusal(facts.stopped)
     refusal = _out_of_sync(command.eon, facts)
     if refusal is not None:
         return refusal
-    if (command.debit.wallet, command.eon, command.nonce) in facts.used_nonces:
-        return Refusal("unique", "The sender has used this nonce in this eon already.")
     refusal = ordered(command.debit, command.credit, facts)
     if refusal is not None:
         return refusal
     debit = accounts[command.debit.wallet, command.eon]
     credit = accounts[command.credit.wallet, command.eon]
     return _order_funds(command, debit, credit, facts) or _signed_order(command, debit, credit, rules)
+
+
+def used(sender: Owner, eon: int, nonce: int, facts: Facts) -> Refusal | None:
+    """Why a transfer or order cannot be new. It is asked first: who sends one again in a later eon, and hears of
+    that, would sign it anew and pay twice (`spec/http-api.md` §6)."""
+    if (sender.wallet, eon, nonce) in facts.used_nonces:
+        return Refusal("unique", "The sender has used this nonce in this eon already.")
+    return None
 
 
 def ordered(debit: Owner, credit: Owner, facts: Facts) -> Refusal | None:

@@ -7,8 +7,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db import DataError, IntegrityError, transaction
 
-from ledger.sql import array, copy, execute, fetch
+from ledger.sql import array, copy, execute, fetch, write
 
 pytestmark = pytest.mark.django_db
 LARGEST = 2**256 - 1
@@ -36,6 +37,14 @@ def test_copied_rows_are_those_that_were_given() -> None:
     assert [
         (n, b if b is None else bytes(b), t, u and UUID(str(u)), m, f) for n, b, t, u, m, f in found
     ] == rows
+
+
+def test_what_rows_are_refused_for_is_an_error_of_django() -> None:
+    """Who catches those of its other statements catches these."""
+    with pytest.raises(IntegrityError), transaction.atomic():
+        copy("ledger_matching", "taker_id", [(1,)])
+    with pytest.raises(DataError), transaction.atomic():
+        write("UPDATE ledger_token SET trail = 1 / n.id FROM (VALUES %s) n (id) WHERE 1 / n.id = 1", [(0,)])
 
 
 def test_arrays_hold_what_was_given() -> None:
