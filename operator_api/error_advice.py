@@ -60,7 +60,7 @@ ADVICE: dict[Code, str] = {
     Code.SWAP_NOT_FULFILLED: "Wait until it is filled, or freeze and cancel it.",
     Code.WRONG_NUMBER_OF_DEBIT_SIGNATURES: "Sign for the eons from the latest to the order's last.",
     Code.WRONG_NUMBER_OF_CREDIT_SIGNATURES: "Sign for the eons from the latest to the order's last.",
-    Code.INVALID_EXPIRY: "Choose a block of the latest eon that is not about to be mined, or wait for the next one.",
+    Code.INVALID_EXPIRY: "Choose a block of the latest eon that is not about to be mined, or await the next.",
     Code.INVALID_WITHDRAWAL_SIGNATURE: "Sign the amount plus what the wallet has requested on chain in this eon.",
     Code.WITHDRAWAL_ALREADY_REQUESTED: NOTHING,
     Code.TRANSFER_DOES_NOT_EXIST: MEND,
