@@ -258,6 +258,11 @@ def serve_alone(arguments: list[str], ready: Path, numbers: tuple[int, ...]) -> 
     )
 
 
+def is_ready(process: subprocess.Popen[bytes], ready: Path) -> bool:
+    """Whether this process wrote its number into its file: the file is there, and empty, a moment before."""
+    return ready.exists() and ready.read_text() == str(process.pid)
+
+
 def test_a_server_that_ends_answers_what_is_under_way_and_lets_its_clients_go(tmp_path: Path) -> None:
     """On one kept connection: a request that is under way at SIGTERM is answered, with `connection: close`."""
     import threading
@@ -267,8 +272,7 @@ def test_a_server_that_ends_answers_what_is_under_way_and_lets_its_clients_go(tm
     ready = tmp_path / "ready"
     process = serve_alone(listener.arguments(0), ready, listener.all_numbers)
     try:
-        assert eventually(ready.exists, 30)
-        assert ready.read_text() == str(process.pid)
+        assert eventually(lambda: is_ready(process, ready), 30)
         busy, idle = (http.client.HTTPConnection("127.0.0.1", port, timeout=20) for _ in range(2))
         idle.request("GET", "/")
         answer = idle.getresponse()
@@ -316,7 +320,7 @@ def sharing(folder: Path, processes: int) -> Iterator[tuple[int, list[subprocess
             ends.callback(server.wait)
             ends.callback(server.kill)
             servers.append(server)
-        assert eventually(lambda: all((folder / str(number)).exists() for number in range(processes)), 60)
+        assert eventually(lambda: all(is_ready(each, folder / str(n)) for n, each in enumerate(servers)), 60)
         yield port, servers
 
 
@@ -383,7 +387,7 @@ def helping(folder: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
         server = serve_alone(arguments, folder / "ready", own.all_numbers + other.all_numbers)
         ends.callback(server.wait)
         ends.callback(server.kill)
-        assert eventually((folder / "ready").exists, 60)
+        assert eventually(lambda: is_ready(server, folder / "ready"), 60)
         yield other.sockets[0][0].getsockname()[1], server
 
 
