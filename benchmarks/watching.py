@@ -46,10 +46,12 @@ def _checks() -> dict[str, Any]:
     status = checks.chain_status()
     assert status is not None
     assert pool.ledger_unbalanced(status) == {}
+    assert checks.states_differ(status) == {}
     return {
         "ledger unbalanced": _cost(lambda: pool.ledger_unbalanced(status)),
         "pool short": _cost(pool.due),
         "fills differ": _cost(lambda: checks.fills_differ(status)),
+        "states differ": _cost(lambda: checks.states_differ(status)),
         "queue lag": _cost(lambda: checks.queue_lag(status, status.updated, status.updated)),
     }
 

@@ -75,6 +75,9 @@ CATALOGUE: dict[str, Kind] = {
         Kind(
             "replica not read", _W, End.CHECKED, "The database's replica is away, or far behind, or is none."
         ),
+        Kind(
+            "states differ", _C, End.CHECKED, "A wallet's state in force is not what it has spent and gained."
+        ),
         # The chain
         Kind("chain", _C, End.SILENT, "The chain is not the one that the hub belongs to."),
         Kind(

@@ -71,6 +71,7 @@ CHECKS = (
     Check("queue lag", OFTEN, lambda moment: checks.queue_lag(moment.status, moment.now, moment.awake)),
     Check("replica not read", OFTEN, lambda _: checks.replica_not_read()),
     Check("fills differ", SELDOM, lambda moment: checks.fills_differ(moment.status)),
+    Check("states differ", SELDOM, lambda moment: checks.states_differ(moment.status)),
     Check("ledger unbalanced", SELDOM, lambda moment: pool.ledger_unbalanced(moment.status)),
 )
 

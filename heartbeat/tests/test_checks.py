@@ -16,7 +16,17 @@ from heartbeat import books, checks, tasks, watch
 from heartbeat.checks import expected_beats
 from heartbeat.models import Heartbeat, Progress
 from heartbeat.tests.consumer import Consumer
-from ledger.models import Account, ChainStatus, Deposit, Event, Matching, Outbox, TokenPair, Transfer
+from ledger.models import (
+    Account,
+    ActiveState,
+    ChainStatus,
+    Deposit,
+    Event,
+    Matching,
+    Outbox,
+    TokenPair,
+    Transfer,
+)
 from ledger.sql import execute
 from restoration import holds, identity
 from restoration.models import Hold
@@ -197,6 +207,43 @@ def test_fills_differ(market: MarketPlay, consumer: Consumer) -> None:
     )
     Transfer.objects.filter(pk=row.pk).update(matched_in=40)
     told(consumer, "RESOLVED: fills differ")
+
+
+@pytest.mark.alarm("states differ")
+def test_states_differ(market: MarketPlay, consumer: Consumer) -> None:
+    """Not for orders, fills and payments. An account with an older state is told of, also after its eon as long as
+    there is no checkpoint."""
+    filled(market)
+    sender, recipient = market.play.register(2)
+    market.play.deposit(sender, 9)
+    market.play.pay(sender, recipient, 4)
+    older = Account.objects.get(wallet_id=sender.wallet_id).active_state_id
+    market.play.pay(sender, recipient, 3)
+    newest = Account.objects.get(wallet_id=sender.wallet_id).active_state_id
+    Outbox.objects.all().delete()
+    beat()
+    assert consumer.take() == []
+    account = Account.objects.filter(wallet_id=sender.wallet_id)
+    account.update(active_state_id=older)
+    assert "has spent 7 and gained 0" in told(consumer, "CRITICAL: states differ")
+    account.update(active_state_id=newest)
+    told(consumer, "RESOLVED: states differ")
+    account.update(active_state_id=None)
+    assert "its state in force says None and None" in told(consumer, "CRITICAL: states differ")
+    found = status()
+    found.head_block = found.first_block_of(found.eon + 1)
+    assert len(checks.states_differ(found)) == 1
+    found.head_block = found.first_block_of(found.eon + 2)
+    assert checks.states_differ(found) == {}
+
+
+def test_a_state_that_the_operator_has_not_signed(market: MarketPlay) -> None:
+    sender, recipient = market.play.register(2)
+    market.play.deposit(sender, 9)
+    market.play.pay(sender, recipient, 4)
+    assert checks.states_differ(status()) == {}
+    ActiveState.objects.update(operator_signature=None)
+    assert len(checks.states_differ(status())) == 1
 
 
 def test_fills_that_are_gone(market: MarketPlay, consumer: Consumer) -> None:
