@@ -28,9 +28,11 @@ INSTRUCTIONS = [
     "The contract pays only once it is halted: when its function hasMissedCheckpointSubmission() or"
     " hasOutstandingChallenges() returns true. Until then withdraw in the ordinary way.",
     "Ask the contract for lastSubmissionEon(). If one of the entries under 'ways' names that number, send its"
-    " 'calldata' to the contract's address. Otherwise fetch a newer file: each checkpoint makes a new one.",
-    "If 'ways' is empty, send the 'calldata' under 'parent_chain'. It pays deposits and withdrawal requests that no"
+    " 'calldata' to the contract's address.",
+    "If none does, and the number is 'last_submission_eon' of this file or one more, the final checkpoint does not"
+    " know the wallet: send the 'calldata' under 'parent_chain'. It pays deposits and withdrawal requests that no"
     " final checkpoint knows yet. The entries under 'ways' pay these too.",
+    "If the number is higher, this file is too old: fetch a newer one. Each checkpoint makes a new one.",
     "Send it as a transaction without value, from any account that can pay for gas. The money always goes to the"
     " address under 'wallet', and once only.",
     "The command 'python -m nocust recover FILE --node URL' does all this: it checks the file, asks the contract,"

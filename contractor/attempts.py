@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from django.conf import settings
 
 from contractor.alarms import raise_alarm
-from contractor.errors import NodeRefusedError, RevertedError
-from contractor.fees import Fee, Limits, Market
+from contractor.errors import ChainError, NodeRefusedError, RevertedError
+from contractor.fees import Fee, Limits, Market, raised
 from contractor.headers import Header
 from contractor.interface import Contract
 from contractor.models import ContractParameters, EthereumTransaction, EthereumTransactionAttempt
+from contractor.nodes import nodes
 from ledger.store import operator
+
+logger = logging.getLogger(__name__)
 
 TRANSFER_GAS = 21_000
 """Gas of a plain payment, as of nothing to oneself."""
-KNOWN = ("already known", "already imported", "known transaction")
-USED = ("nonce too low", "nonce is too low", "invalid nonce")
+KNOWN = ("already known", "alreadyknown", "already imported", "known transaction")
+USED = ("nonce too low", "nonce is too low", "invalid nonce", "oldnonce")
 
 
 def limits() -> Limits:
@@ -38,6 +42,18 @@ def fee_of(attempt: EthereumTransactionAttempt) -> Fee:
 def market(contract: Contract) -> Market:
     """The fees of the moment. Raises NodeError."""
     return contract.node.fee_market()
+
+
+def more(contract: Contract, row: EthereumTransaction, newest: EthereumTransactionAttempt) -> Fee | None:
+    """The next offer for an attempt's nonce; None, with an alarm about the row, where the cap leaves no room."""
+    fee = raised(fee_of(newest), market(contract), limits())
+    if fee is None:
+        raise_alarm(
+            "fee cap",
+            f"{row.tag}: {fee_of(newest)} can't be raised, HUB_FEE_CAP is {settings.HUB_FEE_CAP} wei",
+            key=row.tag,
+        )
+    return fee
 
 
 def sign(
@@ -119,3 +135,28 @@ def send(contract: Contract, row: EthereumTransaction, attempt: EthereumTransact
         if not any(phrase in text for phrase in USED):
             raise_alarm("transaction refused", f"{row.tag}: {error}", key=row.tag)
         EthereumTransaction.objects.filter(pk=row.pk).update(note=str(error))
+
+
+def send_everywhere(
+    contract: Contract, row: EthereumTransaction, attempt: EthereumTransactionAttempt
+) -> None:
+    """Hand an attempt to all nodes that answer: one may keep what it takes to itself. What the others say of it
+    does not matter."""
+    send(contract, row, attempt)
+    for other in nodes().others(contract.node):
+        try:
+            other.send(bytes(attempt.signed_attempt))
+        except ChainError as error:
+            logger.info("%s: %s: %s", row.tag, other.name, error)
+
+
+def send_unless_known(
+    contract: Contract, row: EthereumTransaction, attempt: EthereumTransactionAttempt
+) -> None:
+    """Hand an attempt to a node that does not have it, or can't tell: what it has already does no harm."""
+    try:
+        known = contract.node.knows(attempt.hash)
+    except NodeRefusedError:
+        known = False
+    if not known:
+        send(contract, row, attempt)

@@ -13,6 +13,7 @@ from contractor.alarms import raise_alarm
 from contractor.answers import UnanswerableError, answer
 from contractor.interface import ChallengeKind, Contract
 from contractor.models import ContractParameters, EthereumTransaction
+from contractor.payments import find_unseen
 from contractor.slashing import overdraft
 from contractor.transactions import URGENT
 from ledger.models import Challenge, DelegatedWithdrawal, RootCommitment, Wallet, WithdrawalRequest
@@ -87,7 +88,10 @@ def _confirm_withdrawal(contract: Contract, arguments: Arguments) -> bytes:
     )
     if not waiting.exists():
         raise SupersededError("all requests are settled")
+    unseen = find_unseen(contract, token, holder)
     if contract.payable_now(token, holder, settings.HUB_OWNER_ACCOUNT_ADDRESS) == 0:
+        if unseen:
+            raise RefusedError("the contract paid what is due, and the node gives no event of that")
         raise NotYetError("nothing is due, or its payment is not confirmed yet")
     return contract.confirm_withdrawal(token, holder)
 

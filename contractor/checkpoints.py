@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from django.db import transaction
+from django.db.models import Min
 
 from contractor import cross_check
 from contractor.alarms import raise_alarm
@@ -13,7 +14,7 @@ from contractor.errors import NodeError
 from contractor.slashing import awaits_cancellation, give_up_cancelling, is_cancelling, slash_overdrawn
 from contractor.transactions import queue
 from ledger.checkpoint import create_checkpoint
-from ledger.models import ChainStatus, RootCommitment, Token
+from ledger.models import ChainStatus, Challenge, RootCommitment, Token
 from nocust.addresses import to_checksum
 from restoration.holds import bars_checkpoint
 
@@ -21,6 +22,9 @@ logger = logging.getLogger(__name__)
 
 LONGEST_WAIT = 2
 """Nothing that could still be given up delays a checkpoint beyond the eon's length divided by this."""
+ANSWER_TIME = 8
+"""Nor beyond this part of the eon before the last block in which an open challenge can be answered with it: the
+first is opened just after a quarter of the eon, and lost a quarter later."""
 
 
 def create_due_checkpoint() -> int:
@@ -31,8 +35,8 @@ def create_due_checkpoint() -> int:
     than the contract holds, and once it is submitted the contract cancels them no more.
 
     So is one whose events are not those that the contract counted (`contractor.cross_check`): the contract does not
-    notice, but it could not be defended. Half an eon is left for an operator to help; then it is made all the same,
-    since without it the contract halts.
+    notice, but it could not be defended. Half an eon is left for an operator to help, less where a challenge has to
+    be answered; then it is made all the same, since without it the contract halts.
 
     Raises NodeError, and what `ledger.checkpoint.create_checkpoint` raises; then nothing is kept.
     """
@@ -93,7 +97,11 @@ def _events_known(status: ChainStatus) -> bool:
 
 
 def _is_late(status: ChainStatus) -> bool:
-    return status.head_block - status.first_block_of(status.eon) > status.blocks_per_eon // LONGEST_WAIT
+    if status.head_block - status.first_block_of(status.eon) > status.blocks_per_eon // LONGEST_WAIT:
+        return True
+    needing = Challenge.objects.filter(eon_number=status.eon, rebuted=False)
+    deadline: int | None = needing.aggregate(first=Min("deadline"))["first"]
+    return deadline is not None and deadline - status.head_block <= status.blocks_per_eon // ANSWER_TIME
 
 
 def _must_wait(status: ChainStatus) -> bool:

@@ -16,7 +16,7 @@ from django.db import transaction
 from contractor import effects, events
 from contractor.alarms import raise_alarm
 from contractor.chain import is_known_branch
-from contractor.errors import NodeError, NodeRefusedError, RevertedError
+from contractor.errors import ChainError, NodeError, NodeRefusedError, RevertedError
 from contractor.events import ContractEvent
 from contractor.interface import EONS_KEPT, Contract
 from contractor.models import Accumulator, ContractParameters
@@ -106,10 +106,23 @@ def _agree(contract: Contract, status: ChainStatus, eon: int) -> bool:
     if ours is None:
         return True
     try:
-        return contract.accumulator(eon, block=status.confirmed_block) == bytes(ours.value)
+        return _counted(contract, status, eon) == bytes(ours.value)
     except (NodeRefusedError, RevertedError) as error:
         logger.info("the events of eon %s can't be compared: %s", eon, error)
         return True
+
+
+def _counted(contract: Contract, status: ChainStatus, eon: int) -> bytes:
+    """What the contract counted up to the newest applied block. Raises NodeRefusedError or RevertedError if the
+    node has no state of it, NodeError if that can't be known, as while the node refuses everything."""
+    try:
+        return contract.accumulator(eon, block=status.confirmed_block)
+    except (NodeRefusedError, RevertedError) as error:
+        try:
+            contract.accumulator(eon)
+        except ChainError:
+            raise NodeError(f"the events of eon {eon} can't be compared now: {error}") from error
+    return contract.accumulator(eon, block=status.confirmed_block)
 
 
 def _newest(slot: int) -> Accumulator | None:
@@ -187,7 +200,8 @@ def _contradicts(
     """Whether effects were applied that no event has, or a late request was cancelled since, maybe with others."""
     places = {(event.place.txid, event.place.log_index) for event in found}
     for model in (Deposit, WithdrawalRequest):
-        rows = model.objects.filter(block__gte=first, block__lte=last).values_list("txid", "log_index")
+        booked = model.objects.filter(block__gte=first, block__lte=last, log_index__gte=0)
+        rows = booked.values_list("txid", "log_index")
         if any((bytes(txid), log_index) not in places for txid, log_index in rows):
             return True
     cancelled = {(e.token, e.withdrawer) for e in found if isinstance(e, events.WithdrawalSlashed)}
@@ -199,14 +213,16 @@ def read_again(contract: Contract, status: ChainStatus, first: int, last: int) -
     another branch than the one that was applied."""
     _check_branch(contract, status)
     logs = contract.node.logs_of_range(contract.address, first, last)
-    times: dict[int, int] = {}
-    for block in sorted({log.block for log in logs}):
-        (header,) = contract.node.headers(block, block)
-        if any(log.block == block and log.block_hash != header.hash for log in logs):
-            raise NodeError(f"the node gave a log of another block {block} than it has")
-        times[block] = header.timestamp
+    headers = {
+        header.number: header for header in contract.node.headers_of(sorted({log.block for log in logs}))
+    }
+    for log in logs:
+        if log.block_hash != headers[log.block].hash:
+            raise NodeError(f"the node gave a log of another block {log.block} than it has")
     _check_branch(contract, status)  # once more: it may have gone there meanwhile
-    return [contract.decode(log, times[log.block]) for log in logs if log.address == contract.address]
+    return [
+        contract.decode(log, headers[log.block].timestamp) for log in logs if log.address == contract.address
+    ]
 
 
 def _check_branch(contract: Contract, status: ChainStatus) -> None:

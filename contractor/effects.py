@@ -19,6 +19,7 @@ from contractor.alarms import raise_alarm
 from contractor.conduits import subject
 from contractor.events import ContractEvent, Place
 from contractor.models import ContractParameters, EthereumTransactionAttempt
+from contractor.slashing import end_cancelling
 from ledger import engine, store
 from ledger.engine import Command, Owner
 from ledger.models import (
@@ -274,6 +275,7 @@ def _slashes(batch: Batch, group: Sequence[events.WithdrawalSlashed]) -> None:
                 given_back = eon if _is_closed(requested) else requested
                 cancelled = [request for request in waiting if request.eon_number == requested]
                 _cancel(batch, event, cancelled, amount, given_back)
+    end_cancelling(group)
 
 
 def _is_closed(eon: int) -> bool:

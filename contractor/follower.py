@@ -323,6 +323,7 @@ def _apply(status: ChainStatus, reading: Reading) -> int:
     count = reading.confirmed - status.confirmed_block
     if count <= 0:
         return 0
+    _keep_genesis(status, reading)
     effects.apply_events(reading.events, status, ContractParameters.objects.get())
     cross_check.note(reading.events, status, status.confirmed_block + 1)
     if reading.events:
@@ -332,3 +333,10 @@ def _apply(status: ChainStatus, reading: Reading) -> int:
     status.confirmed_block = reading.confirmed
     status.save(update_fields=["confirmed_block"])
     return count
+
+
+def _keep_genesis(status: ChainStatus, reading: Reading) -> None:
+    """By its hash the chain is known from now on."""
+    if status.confirmed_block < status.genesis_block <= reading.confirmed:
+        (genesis,) = (header for header in reading.headers if header.number == status.genesis_block)
+        ContractParameters.objects.update(genesis_hash=genesis.hash)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
+from itertools import chain
 
 from django.db import transaction
 
@@ -17,6 +18,7 @@ from ledger.models import (
     ChainStatus,
     Challenge,
     DelegatedWithdrawal,
+    Deposit,
     Event,
     Outbox,
     RootCommitment,
@@ -26,12 +28,12 @@ from ledger.models import (
 logger = logging.getLogger(__name__)
 
 
-def repair(found: Comparison, seen: ChainStatus) -> None:
+def repair(found: Comparison, seen: ChainStatus, covered: bool = False) -> None:
     """Make the ledger what the new branch says, and let the follower go on from the common ancestor, all in one
-    transaction. Raises UnresolvableError while there are problems, or when the chain was followed since it was
-    compared."""
-    if found.problems():
-        raise UnresolvableError("; ".join(found.problems()))
+    transaction. `covered`: the contract was sent what the missing deposits were. Raises UnresolvableError while
+    there are problems, or when the chain was followed since it was compared."""
+    if problems := found.problems(covered):
+        raise UnresolvableError("; ".join(problems))
     with transaction.atomic():
         status = ChainStatus.objects.select_for_update().get(pk=seen.pk)
         if (status.confirmed_block, status.head_hash) != (seen.confirmed_block, seen.head_hash):
@@ -53,17 +55,21 @@ def repair(found: Comparison, seen: ChainStatus) -> None:
 
 def _move(found: Comparison, status: ChainStatus) -> None:
     """The rows get the places of their events on the new branch, by way of places that no event has: two may have
-    changed theirs. A row whose event is in another eon now keeps its block, by which checkpoints count it."""
-    for rows, _ in found.moved:
-        for row in rows:
-            row.log_index = -row.pk
-            row.save(update_fields=["log_index"])
+    changed theirs. Those without an event stay there: it may be mined again, at the same place of its block, and is
+    another one then. A row whose event is in another eon now keeps its block, by which checkpoints count it, unless
+    it is a deposit that waits for its wallet."""
+    for row in chain(*(rows for rows, _ in found.moved), found.deposits, found.requests, found.challenges):
+        row.log_index = -row.pk
+        row.save(update_fields=["log_index"])
     for rows, place in found.moved:
         for row in rows:
             row.txid, row.log_index = place.txid, place.log_index
-            if status.eon_of(place.block) == status.eon_of(row.block):
+            eon = status.eon_of(place.block)
+            if isinstance(row, Deposit) and row.wallet_id is None:
+                row.eon_number = eon
+            if eon == status.eon_of(row.block) or isinstance(row, Deposit):
                 row.block, row.time = place.block, datetime.fromtimestamp(place.time, UTC)
-            row.save(update_fields=["txid", "log_index", "block", "time"])
+            row.save(update_fields=["txid", "log_index", "block", "time", "eon_number"])
 
 
 def _undo_challenges(found: Comparison, status: ChainStatus) -> None:
@@ -71,7 +77,7 @@ def _undo_challenges(found: Comparison, status: ChainStatus) -> None:
     opened those that moved, since the parties of a transfer may have changed places. Answers that were not sent yet
     are queued anew after that."""
     eon = status.eon_of(found.ancestor.number)
-    Challenge.objects.filter(eon_number__gte=eon - 1).update(rebuted=False)
+    Challenge.objects.filter(eon_number__gte=eon - 1, log_index__gte=0).update(rebuted=False)
     Challenge.objects.filter(pk__in=[row.pk for row in found.challenges]).update(rebuted=True)
     parameters = ContractParameters.objects.get()
     State = EthereumTransaction.State

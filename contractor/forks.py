@@ -5,12 +5,16 @@ transactions are mined again and nothing but their places changed. What is missi
 that can be done: requests are given back, cancelled ones count again, payments are due again, challenges are none.
 A deposit that was credited can't be taken back, since its owner may have passed it on: somebody has to make it
 again first. Events that fall into an eon whose ledger is closed can't be taken in either.
+
+The contract counts deposits and requests by eons, and checkpoints have to agree. One that is in another eon on the
+new branch is another one: the request is given back and debited anew where its own eon is not closed; a deposit is
+missing, however late it comes.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,13 +53,16 @@ class Comparison:
     slashes: list[WithdrawalRequest] = field(default_factory=list)
     closed: list[ContractEvent] = field(default_factory=list)
 
-    def problems(self) -> list[str]:
-        """Why it can't be resolved yet, a sentence each."""
+    def problems(self, covered: bool = False) -> list[str]:
+        """Why it can't be resolved yet, a sentence each. `covered`: the contract was sent what the missing deposits
+        were."""
         missing = [
             f"a deposit of {row.amount} of {row.token} for {to_checksum(row.address)} was credited (block"
-            f" {row.block}, transaction 0x{row.txid.hex()}) and is not on the new branch: have the transaction"
-            " mined again, or deposit the same amount for the same address"
+            f" {row.block}, transaction 0x{row.txid.hex()}) and is not in the same eon of the new branch: have the"
+            " transaction mined again, or deposit the same amount for the same address, before the eon ends; after"
+            " it send the amount to the contract without a deposit, and say --covered"
             for row in self.deposits
+            if not covered
         ]
         late = [
             f"{type(event).__name__} in block {event.place.block} of the new branch belongs to an eon whose ledger"
@@ -67,6 +74,10 @@ class Comparison:
     def effects(self) -> list[str]:
         """What resolving it does to the ledger, a sentence each."""
         told = [f"{len(rows)} rows move to block {place.block}" for rows, place in self.moved]
+        told += [
+            f"the deposit of {row.amount} for {to_checksum(row.address)} stays credited, beside those on chain"
+            for row in self.deposits
+        ]
         told += [
             f"the request of {row.amount} by {to_checksum(row.address)} is given back"
             for row in self.requests
@@ -86,8 +97,9 @@ def compare(contract: Contract, status: ChainStatus) -> Comparison:
     result = Comparison(ancestor, last)
     eon = status.eon_of(ancestor.number)
     found = _events(contract, status.first_block_of(max(eon - 1, 1)), ancestor, last)
-    left = _match(result, [event for event in found if event.place.block > ancestor.number])
     closed = {number - 1 for number in RootCommitment.objects.values_list("eon_number", flat=True)}
+    fresh = [event for event in found if event.place.block > ancestor.number]
+    left = _match(result, fresh, _Eons(status, closed))
     result.closed = [event for event in left if status.eon_of(event.place.block) in closed]
     result.slashes = _missing_slashes(status, found, eon - 1, result.requests)
     return result
@@ -107,7 +119,28 @@ def _events(contract: Contract, first: int, ancestor: Header, last: int) -> list
     return [contract.decode(log, times.get(log.block, 0)) for log in logs if log.address == contract.address]
 
 
-def _match(result: Comparison, fresh: Sequence[ContractEvent]) -> list[ContractEvent]:
+@dataclass(frozen=True, slots=True)
+class _Eons:
+    """Which eon a block is in, and which ones' ledgers are closed."""
+
+    status: ChainStatus
+    closed: Set[int]
+
+    def agree(self, row: Row, event: ContractEvent) -> bool:
+        """Whether a row may stand for an event of the new branch, as for the eon that the contract counts it in. A
+        request of a closed eon does: its checkpoint allots too little, not too much. Deposits that wait for a
+        wallet count by their blocks, and move."""
+        before, after = self.status.eon_of(row.block), self.status.eon_of(event.place.block)
+        if before == after or not isinstance(row, Deposit | WithdrawalRequest):
+            return True
+        if after in self.closed:
+            return False
+        if isinstance(row, Deposit):
+            return row.wallet_id is None and before not in self.closed
+        return before in self.closed
+
+
+def _match(result: Comparison, fresh: Sequence[ContractEvent], eons: _Eons) -> list[ContractEvent]:
     """Give each applied effect an event of the new branch with the same effect, of the same transaction if there is
     one. Returns the events that are new to the ledger."""
     offered: dict[Key, list[ContractEvent]] = defaultdict(list)
@@ -118,7 +151,8 @@ def _match(result: Comparison, fresh: Sequence[ContractEvent]) -> list[ContractE
     applied = _applied(result.ancestor.number)
     for exactly in (True, False):
         for key, rows in list(applied):
-            same = [e for e in offered[key] if not exactly or e.place.txid == rows[0].txid]
+            fitting = [e for e in offered[key] if eons.agree(rows[0], e)]
+            same = [e for e in fitting if not exactly or e.place.txid == rows[0].txid]
             if same:
                 offered[key].remove(same[0])
                 applied.remove((key, rows))
@@ -145,9 +179,10 @@ def _key(event: ContractEvent) -> Key | None:
 def _applied(block: int) -> list[tuple[Key, list[Row]]]:
     """The rows that derive from events above a block, those of one event together."""
     found: list[tuple[Key, list[Row]]] = []
-    for deposit in Deposit.objects.filter(block__gt=block).select_related("token"):
+    for deposit in Deposit.objects.filter(block__gt=block, log_index__gte=0).select_related("token"):
         found.append(((Deposit, deposit.token.address, deposit.address, deposit.amount), [deposit]))
-    for request in WithdrawalRequest.objects.filter(block__gt=block).select_related("token"):
+    requests = WithdrawalRequest.objects.filter(block__gt=block, log_index__gte=0)
+    for request in requests.select_related("token"):
         found.append(((WithdrawalRequest, request.token.address, request.address, request.amount), [request]))
     paid: dict[tuple[bytes, int], list[Row]] = defaultdict(list)
     totals: dict[tuple[bytes, int], int] = defaultdict(int)
@@ -158,7 +193,7 @@ def _applied(block: int) -> list[tuple[Key, list[Row]]]:
         totals[place] += payment.amount
         pairs[place] = payment.request.token.address, payment.request.address
     found += [((Withdrawal, *pairs[place], totals[place]), rows) for place, rows in paid.items()]
-    for challenge in Challenge.objects.filter(block__gt=block):
+    for challenge in Challenge.objects.filter(block__gt=block, log_index__gte=0):
         found.append(((Challenge, challenge.token, challenge.sender, challenge.recipient), [challenge]))
     return found
 
@@ -185,10 +220,10 @@ def _missing_slashes(
             at = status.eon_of(event.place.block)
             cancelled[event.token, event.withdrawer, at] += event.current_eon_amount
             cancelled[event.token, event.withdrawer, at - 1] += event.previous_eon_amount
-    rows = WithdrawalRequest.objects.filter(slashed=True, eon_number__gte=eon).select_related("token")
+    rows = WithdrawalRequest.objects.filter(slashed=True, eon_number__gte=eon, log_index__gte=0)
     gone = {row.pk for row in missing}
     return [
         row
-        for row in rows
+        for row in rows.select_related("token")
         if row.pk not in gone and not cancelled[row.token.address, row.address, row.eon_number]
     ]

@@ -190,10 +190,10 @@ class Contract:
         """Whether the code at the address is this hub's contract, whatever its parameters."""
         return contracts.load(CONTRACT).matches(self.node.code(self.address))
 
-    def payable_now(self, token: bytes, holder: bytes, sender: bytes) -> int:
-        """What a withdrawal confirmation would pay the holder now."""
+    def payable_now(self, token: bytes, holder: bytes, sender: bytes, block: int | None = None) -> int:
+        """What a withdrawal confirmation would pay the holder now, or would have paid after `block`."""
         function = self._web3.functions["confirmWithdrawal"](to_checksum(token), to_checksum(holder))
-        return int(self.node.call(function, sender=sender))
+        return int(self.node.call(function, sender=sender, block=block))
 
     def claimable_fees(self) -> int:
         """What the operator has earned by answers and requests and not taken yet, in wei."""

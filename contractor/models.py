@@ -15,7 +15,10 @@ class ContractParameters(models.Model):
     contract = AddressField()
     operator = AddressField()
     genesis_block = models.BigIntegerField()
-    genesis_hash = HashField(help_text="Hash of the genesis block: tells chains with equal numbers apart.")
+    genesis_hash = HashField(
+        null=True,
+        help_text="Hash of the genesis block: tells chains with equal numbers apart. Null until it is deep enough.",
+    )
     blocks_per_eon = models.BigIntegerField()
     blocks_per_epoch = models.BigIntegerField(help_text="Time to answer a challenge.")
     extended_blocks_per_epoch = models.BigIntegerField(help_text="From here on in an eon withdrawals mature.")
@@ -127,6 +130,11 @@ class EthereumTransaction(models.Model):
         help_text="Head block when its nonce was first found used by a transaction that is not ours.",
     )
     refusals = models.IntegerField(default=0, help_text="Times in a row that building or estimating failed.")
+    refused_by_node = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Whether it was the node that refused last, which says nothing about the contract.",
+    )
     retry_at = models.DateTimeField(default=timezone.now)
     wish = models.CharField(max_length=8, choices=Wish.choices, default=Wish.NONE, blank=True)
     note = models.TextField(default="", help_text="Last problem, or why it ended.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,8 +28,12 @@ HEADERS_A_REQUEST = 200
 LOG_BLOCKS_A_REQUEST = 2000
 LOGS_A_REQUEST = 50
 """Blocks whose logs are asked for by their hashes in one request."""
+REASON = "0x08c379a0"
+"""How the data of a call begins that a contract refused with a reason, whatever the node says of it."""
 TOO_MUCH = {400, 413}
 """HTTP statuses of nodes that refuse a request for its size."""
+SERVER_ERROR = 500
+"""HTTP status that some gateways give to every JSON-RPC error, as that the node has a transaction already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +69,15 @@ class Node:
     def __init__(
         self, url: str, watched: bytes, poa: bool = False, answer_seconds: float = ANSWER_SECONDS
     ) -> None:
-        import requests
         from web3 import HTTPProvider, Web3
 
+        from contractor.deadlines import session
+
+        self._session = session()
         provider = HTTPProvider(
             url,
             request_kwargs={"timeout": (CONNECT_SECONDS, answer_seconds)},
+            session=self._session,
             exception_retry_configuration=None,
         )
         self.url = url
@@ -80,7 +87,6 @@ class Node:
         self.failure = ""
         self.header_span, self.log_span = Span(HEADERS_A_REQUEST), Span(LOG_BLOCKS_A_REQUEST)
         self._answer_seconds = answer_seconds
-        self._session = requests.Session()
         self.web3 = Web3(provider)
         if poa:
             from web3.middleware import ExtraDataToPOAMiddleware
@@ -92,9 +98,10 @@ class Node:
         self.failed_at, self.failure = time.monotonic(), str(failure)
 
     @contextmanager
-    def _asking(self, what: str) -> Iterator[None]:
+    def _asking(self, what: str, refusals: Set[int] = TOO_MUCH) -> Iterator[None]:
+        """`refusals`: HTTP statuses with which a JSON-RPC error is the node's answer, not its failure."""
         try:
-            with self._translating(what):
+            with self._translating(what, refusals):
                 yield
         except NodeRefusedError:
             raise
@@ -103,7 +110,7 @@ class Node:
             raise
 
     @contextmanager
-    def _translating(self, what: str) -> Iterator[None]:
+    def _translating(self, what: str, refusals: Set[int]) -> Iterator[None]:
         from requests import RequestException
         from web3.exceptions import BadFunctionCallOutput, ContractLogicError, Web3Exception, Web3RPCError
 
@@ -115,10 +122,15 @@ class Node:
             # Of a contract that is there, as is checked before: the node does not have the block's state.
             raise NodeError(f"{what}: the node's answer is empty") from error
         except Web3RPCError as error:
-            if "revert" in error.message.lower():
+            if _is_revert(error.message):
                 raise RevertedError(_reason(error.message)) from error
             raise NodeRefusedError(f"{what}: the node says: {error.message}") from error
         except RequestException as error:
+            status, said = _said(error.response)
+            if _is_revert(said):
+                raise RevertedError(_reason(said)) from error
+            if said and status in refusals:
+                raise NodeRefusedError(f"{what}: the node says: {said}") from error
             raise NodeError(f"{what}: the node at {self.name} does not answer ({_kind(error)})") from error
         except (
             Web3Exception,
@@ -137,11 +149,11 @@ class Node:
 
     def height(self) -> int:
         """The number of the newest block; answered fast or not at all. May be called from any thread."""
-        import requests
+        from contractor.deadlines import session
 
-        with self._asking("height"):
+        with self._asking("height"), session() as own:
             question = _question("eth_blockNumber", 1)
-            answer = requests.post(self.url, json=question, timeout=(CONNECT_SECONDS, HEIGHT_SECONDS))
+            answer = own.post(self.url, json=question, timeout=(CONNECT_SECONDS, HEIGHT_SECONDS))
             answer.raise_for_status()
             return int(answer.json()["result"], 16)
 
@@ -152,19 +164,26 @@ class Node:
 
     def headers(self, first: int, last: int) -> list[Header]:
         """The headers of blocks `first` to `last`, checked to follow each other."""
-        result = read_range(self.header_span, first, last, self._headers)
+        result = self.headers_of(range(first, last + 1))
         check_links(result)
         return result
 
-    def _headers(self, first: int, last: int) -> list[Header]:
+    def headers_of(self, numbers: Sequence[int]) -> list[Header]:
+        """The headers of blocks with these numbers, in as many requests as it takes."""
+        return read_range(
+            self.header_span, 0, len(numbers) - 1, lambda start, end: self._headers(numbers[start : end + 1])
+        )
+
+    def _headers(self, numbers: Sequence[int]) -> list[Header]:
         questions = [
             _question("eth_getBlockByNumber", index, hex(number), False)
-            for index, number in enumerate(range(first, last + 1))
+            for index, number in enumerate(numbers)
         ]
-        with self._asking(f"headers {first} to {last}"):
+        what = f"headers {numbers[0]} to {numbers[-1]}"
+        with self._asking(what):
             found = [self._header(block) for block in self._ask(questions)]
-        if [header.number for header in found] != list(range(first, last + 1)):
-            raise NodeError(f"headers {first} to {last}: the node gave other ones")
+        if [header.number for header in found] != list(numbers):
+            raise NodeError(f"{what}: the node gave other ones")
         return found
 
     def _ask(self, questions: list[Any]) -> list[Any]:
@@ -181,7 +200,7 @@ class Node:
         response.raise_for_status()
         answers = orjson.loads(response.content)
         for answer in answers if isinstance(answers, list) else [answers]:
-            if "error" in answer:
+            if answer.get("error") is not None:
                 raise NodeRefusedError(f"the node says: {answer['error']['message']}")
         results = {answer["id"]: answer["result"] for answer in answers}
         return [results[question["id"]] for question in questions]
@@ -219,16 +238,21 @@ class Node:
 
     def logs_of_blocks(self, address: bytes, hashes: Sequence[bytes]) -> list[RawLog]:
         """All logs of `address` in some blocks; NodeError if the node does not know one of them."""
-        found: list[Any] = []
+        found: list[RawLog] = []
         for start in range(0, len(hashes), LOGS_A_REQUEST):
+            asked = hashes[start : start + LOGS_A_REQUEST]
             with self._asking("logs of blocks"), self.web3.batch_requests() as batch:
-                for block_hash in hashes[start : start + LOGS_A_REQUEST]:
+                for block_hash in asked:
                     query: Any = {"address": _address(address), "blockHash": _hash(block_hash)}
                     batch.add(self.web3.eth.get_logs(query))
-                for logs in batch.execute():
-                    found.extend(logs)
-        with self._asking("logs of blocks"):
-            return _sorted_logs(found)
+                # web3 passes over answers that are missing, and takes another one in the place of one that is.
+                answers: Any = batch.execute()
+                for block_hash, logs in zip(asked, answers, strict=True):
+                    answer = _sorted_logs(logs)
+                    if any(log.block_hash != block_hash for log in answer):
+                        raise NodeError("logs of blocks: the node gave those of another block")
+                    found += answer
+        return sorted(found, key=lambda log: (log.block, log.log_index))
 
     def transaction_count(self, address: bytes, pending: bool = False) -> int:
         """The nonce of the account's next transaction, those waiting at the node included if `pending`."""
@@ -262,7 +286,7 @@ class Node:
 
     def send(self, signed: bytes) -> None:
         """Hand over a signed transaction. Raises NodeRefusedError with what the node says if it does not."""
-        with self._asking("send"):
+        with self._asking("send", TOO_MUCH | {SERVER_ERROR}):
             self.web3.eth.send_raw_transaction(signed)
 
     def knows(self, transaction: bytes) -> bool:
@@ -318,6 +342,22 @@ def _kind(error: BaseException) -> str:
 def _host(url: str) -> str:
     """The node's address without credentials or keys in its path."""
     return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def _said(response: Any) -> tuple[int, str]:
+    """The HTTP status and the JSON-RPC error, with its data, of a gateway that answers errors with a status of its
+    own; "" for anything else."""
+    try:
+        error = orjson.loads(response.content)["error"]
+        data = error.get("data")
+        return response.status_code, str(error["message"]) + (f", data: {data}" if data else "")
+    except (AttributeError, ValueError, LookupError, TypeError):
+        return 0, ""
+
+
+def _is_revert(said: str) -> bool:
+    """Whether an error means that the contract refused, by its words or by its data."""
+    return "revert" in said.lower() or REASON in said.lower()
 
 
 def _reason(message: str) -> str:

@@ -81,6 +81,10 @@ class Nodes:
                 node.note_failure(error)
         return found
 
+    def others(self, chosen: Node) -> list[Node]:
+        """The usable nodes beside the chosen one."""
+        return [node for node in self.usable if node is not chosen and not self._rests(node)]
+
     def agree(self, chosen: Node, head: Header, depth: int) -> bool:
         """Whether every other usable node has `head`, or the chosen node has theirs. False while they are on
         branches that differ by up to `depth` blocks, which passes by itself.
@@ -88,9 +92,7 @@ class Nodes:
         Raises NodesDisagreeError when they differ deeper, NodeError when the chosen node does not answer.
         """
         united = True
-        for other in self.usable:
-            if other is chosen or self._rests(other):
-                continue
+        for other in self.others(chosen):
             try:
                 theirs = other.head()
                 common = min(head.number, theirs.number)

@@ -110,8 +110,8 @@ def _invented(found: Sequence[ContractEvent], first: int, last: int) -> int:
     rows = [
         (bytes(txid), log_index)
         for model in (Deposit, WithdrawalRequest, Challenge)
-        for txid, log_index in model.objects.filter(block__gte=first, block__lte=last).values_list(
-            "txid", "log_index"
-        )
+        for txid, log_index in model.objects.filter(
+            block__gte=first, block__lte=last, log_index__gte=0
+        ).values_list("txid", "log_index")
     ]
     return sum(row not in places for row in rows)

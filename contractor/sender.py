@@ -16,7 +16,7 @@ from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from contractor import attempts
+from contractor import attempts, gaps
 from contractor.alarms import clear_alarm, raise_alarm
 from contractor.builders import (
     DISPENSABLE,
@@ -31,13 +31,13 @@ from contractor.builders import (
     release,
 )
 from contractor.chain import chain
-from contractor.errors import ChainError, NodeRefusedError, RevertedError
-from contractor.fees import Fee, offer, raised
+from contractor.errors import ChainError, NodeError, NodeRefusedError, RevertedError
+from contractor.fees import offer
 from contractor.headers import Header
 from contractor.interface import Contract
 from contractor.models import ContractState, EthereumTransaction, EthereumTransactionAttempt
 from contractor.node import Receipt
-from contractor.transactions import PRIORITY, URGENT, queue, queue_again
+from contractor.transactions import PRIORITY, URGENT, in_turn, queue, queue_again, unmined
 from ledger.models import ChainStatus
 from nocust.addresses import to_checksum
 from operator_api.locks import Lock, lock_exclusive
@@ -50,6 +50,7 @@ IN_FLIGHT = 50
 """Most transactions on their way at once. Those that can wait take half of them at most, so that what is urgent
 never waits for them to be mined."""
 LONGEST_RETRY_SECONDS = 30
+FAILED_SECONDS = 5
 ALARM_REFUSALS = 5
 
 _watched: tuple[bytes, int] | None = None
@@ -68,7 +69,8 @@ def step() -> int:
         changed = watch(contract, head, confirmed)
     changed += fulfil_wishes(contract, head)
     changed += submit(contract, head)
-    _watched = head.hash, confirmed
+    left_alone = EthereumTransaction.objects.filter(state=State.SENT, retry_at__gt=timezone.now())
+    _watched = None if left_alone.exists() else (head.hash, confirmed)
     return changed
 
 
@@ -97,40 +99,43 @@ def watch(contract: Contract, head: Header, confirmed: int) -> int:
     if not rows:
         return 0
     used = contract.node.transaction_count(settings.HUB_OWNER_ACCOUNT_ADDRESS)
-    _close_gap(contract, rows[0], used, head)
-    return sum(_watch_row(contract, row, head, confirmed, used) for row in rows)
+    gaps.fill(contract, list(rows), used, head)
+    now = timezone.now()
+    due = [row for row in rows if row.retry_at <= now]
+    return sum(_watch_in_turn(contract, row, head, confirmed, used) for row in due)
 
 
-def _close_gap(contract: Contract, first: EthereumTransaction, used: int, head: Header) -> None:
-    """Nothing is mined beyond a nonce that is free, as when a fork drops a transaction that we stopped watching, or
-    one of another program: the same is sent again, or a payment of nothing."""
-    assert first.nonce is not None
-    for nonce in range(used, first.nonce):
-        known = EthereumTransactionAttempt.objects.filter(nonce=nonce).last()
-        if known is None:
-            raise_alarm(
-                "nonce gap", f"nonce {nonce} of the operator is free below those on their way; filling it"
-            )
-            with transaction.atomic():
-                fee = offer(attempts.market(contract), attempts.limits())
-                known = attempts.sign_cancellation(first, nonce, fee, head)
-        if not contract.node.knows(known.hash):
-            attempts.send(contract, first, known)
+def _watch_in_turn(
+    contract: Contract, row: EthereumTransaction, head: Header, confirmed: int, used: int
+) -> bool:
+    """Watch a row. One that the node fails at is left alone for a moment, so that others have their turn."""
+    try:
+        return _watch_row(contract, row, head, confirmed, used)
+    except NodeError as error:
+        _postpone(row, str(error), FAILED_SECONDS)
+        raise
 
 
 def _watch_row(contract: Contract, row: EthereumTransaction, head: Header, confirmed: int, used: int) -> bool:
     assert row.nonce is not None
     made = list(row.attempts.filter(nonce=row.nonce))
-    for attempt in reversed(made):
-        receipt = contract.node.receipt(attempt.hash)
-        if receipt is not None:
-            return _mined(row, attempt, receipt, confirmed)
-    row.attempts.filter(nonce=row.nonce, mined__isnull=False).update(mined=None, succeeded=None)
+    try:
+        for attempt in reversed(made):
+            receipt = contract.node.receipt(attempt.hash)
+            if receipt is not None:
+                return _mined(row, attempt, receipt, confirmed)
+    except NodeRefusedError as error:
+        # One that still makes its index of transactions can't tell; what it counts as free is not mined.
+        if used > row.nonce:
+            logger.info("%s: whether it is mined is not known: %s", row.tag, error)
+            _found_again(row)
+            return False
+    # The follower ends a cancellation by its event, maybe meanwhile.
+    sent = row.attempts.filter(nonce=row.nonce, mined__isnull=False, transaction__state=State.SENT)
+    sent.update(mined=None, succeeded=None)
     if used > row.nonce:
         return _lost(row, head)
-    if row.missing_since is not None:
-        row.missing_since = None
-        row.save(update_fields=["missing_since"])
+    _found_again(row)
     first, newest = made[0], made[-1]
     if head.number - first.block >= settings.HUB_BUMP_BLOCKS:
         fee = attempts.fee_of(newest)
@@ -138,9 +143,16 @@ def _watch_row(contract: Contract, row: EthereumTransaction, head: Header, confi
         raise_alarm("stuck transaction", text, key=row.tag)
     if head.number - newest.block >= settings.HUB_BUMP_BLOCKS:
         _bump(contract, row, newest, head)
-    elif not contract.node.knows(newest.hash):
-        attempts.send(contract, row, newest)
+    else:
+        attempts.send_unless_known(contract, row, newest)
     return False
+
+
+def _found_again(row: EthereumTransaction) -> None:
+    """Nothing says now that it is lost: one of several nodes behind an address may lack its block for a moment."""
+    if row.missing_since is not None:
+        row.missing_since = None
+        row.save(update_fields=["missing_since"])
 
 
 def _mined(
@@ -151,6 +163,7 @@ def _mined(
         attempt.save(update_fields=["mined", "succeeded"])
         clear_alarm("stuck transaction", row.tag)
         clear_alarm("fee cap", row.tag)
+    _found_again(row)
     if not receipt.succeeded and not attempt.cancels and row.kind in REBUILT:
         logger.warning("%s was reverted in block %s and is built again", row.tag, receipt.block)
         queue_again(row, f"reverted in block {receipt.block}")
@@ -186,6 +199,8 @@ def _lost(row: EthereumTransaction, head: Header) -> bool:
         return False
     if head.number - row.missing_since < settings.HUB_LQD_CONTRACT_CONFIRMATIONS:
         return False
+    if not EthereumTransaction.objects.filter(pk=row.pk, state=State.SENT).exists():
+        return False
     raise_alarm(
         "nonce taken", f"{row.tag}: nonce {row.nonce} of the operator was used by another transaction"
     )
@@ -220,25 +235,14 @@ def _bump(
     contract: Contract, row: EthereumTransaction, newest: EthereumTransactionAttempt, head: Header
 ) -> None:
     """Offer more for the same nonce; the call stays what it was."""
-    fee = _raised(contract, row, newest)
+    fee = attempts.more(contract, row, newest)
     if fee is None:
-        attempts.send(contract, row, newest)
+        attempts.send_everywhere(contract, row, newest)
         return
     with transaction.atomic():
         attempt = attempts.sign_again(row, newest, fee, head)
         _end_wish(row, Wish.BUMP)
-    attempts.send(contract, row, attempt)
-
-
-def _raised(contract: Contract, row: EthereumTransaction, newest: EthereumTransactionAttempt) -> Fee | None:
-    fee = raised(attempts.fee_of(newest), attempts.market(contract), attempts.limits())
-    if fee is None:
-        raise_alarm(
-            "fee cap",
-            f"{row.tag}: {attempts.fee_of(newest)} can't be raised, HUB_FEE_CAP is {settings.HUB_FEE_CAP} wei",
-            key=row.tag,
-        )
-    return fee
+    attempts.send_everywhere(contract, row, attempt)
 
 
 # ---- the operator's wishes --------------------------------------------------------------------------------------
@@ -281,7 +285,7 @@ def _replace(
     contract: Contract, row: EthereumTransaction, newest: EthereumTransactionAttempt, head: Header
 ) -> None:
     """Put a payment of nothing in the place of what was sent. Which of them is mined decides."""
-    fee = _raised(contract, row, newest)
+    fee = attempts.more(contract, row, newest)
     if fee is None:
         return
     with transaction.atomic():
@@ -295,15 +299,13 @@ def _replace(
 
 def submit(contract: Contract, head: Header) -> int:
     """Sign and send what is queued, the most urgent first. Returns how many rows left the queue."""
-    sent = EthereumTransaction.objects.filter(state=State.SENT)
-    waiting = sent.exclude(attempts__mined__isnull=False).count()
     due = EthereumTransaction.objects.filter(state=State.QUEUED, retry_at__lte=timezone.now())
     # Within a kind the one that was tried longest ago: some that can't be sent keep no others from their turn.
     rows = sorted(due, key=lambda row: (PRIORITY[row.kind], row.retry_at, row.pk))
-    urgent = [row for row in rows if row.kind in URGENT][: max(IN_FLIGHT - waiting, 0)]
-    others = [row for row in rows if row.kind not in URGENT]
-    others = others[: max(IN_FLIGHT // 2 - waiting - len(urgent), 0)]
-    return sum(_submit_row(contract, row, head) for row in urgent + others)
+    urgent = in_turn([row for row in rows if row.kind in URGENT])[: max(IN_FLIGHT - unmined(), 0)]
+    changed = sum(_submit_row(contract, row, head) for row in urgent)
+    others = [row for row in rows if row.kind not in URGENT][: max(IN_FLIGHT // 2 - unmined(), 0)]
+    return changed + sum(_submit_row(contract, row, head) for row in others)
 
 
 def _submit_row(contract: Contract, row: EthereumTransaction, head: Header) -> bool:
@@ -322,8 +324,12 @@ def _submit_row(contract: Contract, row: EthereumTransaction, head: Header) -> b
         _end(row, State.FAILED, str(error))
         return True
     except (RevertedError, NodeRefusedError, RefusedError) as error:
-        _refused(row, str(error))
+        _refused(row, str(error), by_node=isinstance(error, NodeRefusedError))
         return False
+    except NodeError as error:
+        # One that the node fails at keeps no others from their turn.
+        _postpone(row, str(error), FAILED_SECONDS)
+        raise
     gas = min(estimate * settings.HUB_GAS_MARGIN_PERCENT // 100, settings.HUB_GAS_CAP)
     count = contract.node.transaction_count(settings.HUB_OWNER_ACCOUNT_ADDRESS, pending=True)
     fee = offer(attempts.market(contract), attempts.limits())
@@ -371,19 +377,19 @@ def _next_nonce(count: int) -> int:
     return next_nonce
 
 
-def _postpone(row: EthereumTransaction, note: str) -> None:
+def _postpone(row: EthereumTransaction, note: str, seconds: float = 2) -> None:
     row.note = note
-    row.retry_at = timezone.now() + timedelta(seconds=2)
+    row.retry_at = timezone.now() + timedelta(seconds=seconds)
     row.save(update_fields=["note", "retry_at"])
 
 
-def _refused(row: EthereumTransaction, note: str) -> None:
+def _refused(row: EthereumTransaction, note: str, by_node: bool) -> None:
     """Try again later, less and less often, checkpoints always soon; tell after some refusals in a row."""
     row.refusals += 1
-    row.note = note
+    row.note, row.refused_by_node = note, by_node
     seconds = 1 if row.kind in REBUILT else min(2**row.refusals, LONGEST_RETRY_SECONDS)
     row.retry_at = timezone.now() + timedelta(seconds=seconds)
-    row.save(update_fields=["refusals", "note", "retry_at"])
+    row.save(update_fields=["refusals", "refused_by_node", "note", "retry_at"])
     logger.warning("%s: refused, again in %s s: %s", row.tag, seconds, note)
     if row.refusals < ALARM_REFUSALS:
         return

@@ -9,15 +9,17 @@ owner signed markers of nothing, and it is matched on the strength of them.
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db import transaction
-from django.db.models import QuerySet, Sum
+from django.db.models import F, Q, QuerySet, Sum
 
-from contractor.alarms import raise_alarm
-from contractor.models import EthereumTransaction
+from contractor.alarms import clear_alarm, raise_alarm
+from contractor.events import WithdrawalSlashed
+from contractor.models import EthereumTransaction, EthereumTransactionAttempt
 from contractor.transactions import queue
 from ledger.accounts_sql import load_accounts
 from ledger.directory import owner_of
@@ -31,8 +33,10 @@ from ledger.models import (
 from ledger.sql import fetch
 from nocust.addresses import to_checksum
 
+logger = logging.getLogger(__name__)
+
 PATIENCE = 3
-"""Refusals of a cancellation after which nobody waits for it any more."""
+"""Refusals of a cancellation after which nobody waits for it any more, unless it is the node that refuses."""
 MARKER_EONS = 3
 """A marker cancels requests up to this many eons, its own included."""
 
@@ -63,7 +67,7 @@ def slash_overdrawn() -> int:
         if case.marker is None:
             raise_alarm("overdraft", case.explanation)
             continue
-        tag = f"slash/{case.wallet.pk}/{status.eon}/{case.newest_request}"
+        tag = f"slash/{case.wallet.pk}/{status.eon}/{case.oldest_eon}/{case.newest_request}"
         wanted[tag] = {"wallet": case.wallet.pk, "oldest_eon": case.oldest_eon}
     known = set(EthereumTransaction.objects.filter(tag__in=list(wanted)).values_list("tag", flat=True))
     with transaction.atomic():
@@ -179,8 +183,10 @@ def smallest_marker(wallet: Wallet, eon: int) -> MinimumAvailableBalance | None:
 
 def awaits_cancellation(eon: int) -> bool:
     """Whether cancellations of requests of `eon` should take effect before its ledger is closed. Those that the
-    contract keeps refusing are not waited for."""
-    waiting = _cancellations(eon).filter(state=State.QUEUED, refusals__lt=PATIENCE)
+    contract keeps refusing are not waited for. A node that takes too many questions for a moment, or finds the
+    operator's account empty, refuses, too: the checkpoint would promise what is withdrawn for good."""
+    worth = Q(refusals__lt=PATIENCE) | Q(refused_by_node=True)
+    waiting = _cancellations(eon).filter(worth, state=State.QUEUED)
     return waiting.exists() or is_cancelling(eon)
 
 
@@ -188,6 +194,32 @@ def is_cancelling(eon: int) -> bool:
     """Whether a cancellation of requests of `eon` is on its way. It has to end before the ledger of the eon is
     closed: the checkpoint, which is sent after it, would count on requests that are gone."""
     return _cancellations(eon).filter(state=State.SENT).exists()
+
+
+def end_cancelling(found: Sequence[WithdrawalSlashed]) -> int:
+    """Confirm the operator's transactions that these events, which are applied in the caller's transaction, are of:
+    the checkpoint does not wait for a receipt that the node withholds. Returns how many ended.
+
+    One that was given another nonce since is on its way with that. The attempt gets the block as from a receipt, so
+    that a deep fork which takes it away has the transaction watched again."""
+    blocks = {event.place.txid: event.place.block for event in found}
+    made = EthereumTransactionAttempt.objects.filter(
+        hash__in=list(blocks),
+        nonce=F("transaction__nonce"),
+        transaction__kind="slashWithdrawal",
+        transaction__state=State.SENT,
+    ).select_related("transaction")
+    for attempt in made:
+        attempt.mined, attempt.succeeded = blocks[attempt.hash], True
+        attempt.save(update_fields=["mined", "succeeded"])
+        row = attempt.transaction
+        row.state, row.note = State.CONFIRMED, f"block {attempt.mined}"
+        row.missing_since, row.wish = None, EthereumTransaction.Wish.NONE
+        row.save(update_fields=["state", "note", "missing_since", "wish"])
+        clear_alarm("stuck transaction", row.tag)
+        clear_alarm("fee cap", row.tag)
+        logger.info("%s: %s, %s", row.tag, row.state, row.note)
+    return len(made)
 
 
 def give_up_cancelling(eon: int) -> int:

@@ -3,6 +3,8 @@ sender (`contractor.sender`) builds, signs and watches them."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -43,6 +45,24 @@ def queue(kind: str, arguments: dict[str, Any], tag: str) -> EthereumTransaction
         tag=tag, defaults={"kind": kind, "arguments": arguments}
     )
     return row
+
+
+def in_turn(rows: Sequence[EthereumTransaction]) -> list[EthereumTransaction]:
+    """The rows in another order: the first of each kind, the most urgent one before, then the second of each. Many
+    of a kind that have to wait, as cancellations do for the checkpoint and that for answers, leave the others room.
+    """
+    seen: Counter[str] = Counter()
+    places: dict[int, int] = {}
+    for row in rows:
+        places[row.pk] = seen[row.kind]
+        seen[row.kind] += 1
+    return sorted(rows, key=lambda row: (places[row.pk], PRIORITY[row.kind]))
+
+
+def unmined() -> int:
+    """How many are on their way and not mined."""
+    sent = EthereumTransaction.objects.filter(state=EthereumTransaction.State.SENT)
+    return sent.exclude(attempts__mined__isnull=False).count()
 
 
 def queue_again(row: EthereumTransaction, note: str, seconds: float = 0) -> None:

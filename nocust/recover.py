@@ -99,9 +99,15 @@ def recover(bundle: Bundle, node: ethereum.Node, options: argparse.Namespace, sa
     chain_id = node.number("eth_chainId")
     if chain_id != bundle.chain_id:
         raise UnusableError(f"the bundle is for chain {bundle.chain_id}, the node is on chain {chain_id}")
-    way = choose(bundle, node)
+    last = _word(node, bundle.contract, "lastSubmissionEon", "")
+    way = choose(bundle, last, node)
     data = bundle.parent_chain_calldata if way is None else way.calldata
-    if way is None:
+    if way is None and not bundle.is_of(last):
+        say(
+            "The bundle is older than the final checkpoint, which may know more of the wallet: get a newer one."
+        )
+        say("Without it only what the parent chain knows can be recovered.")
+    elif way is None:
         say("The wallet is in no final checkpoint: only what the parent chain knows can be recovered.")
     else:
         say(
@@ -125,15 +131,15 @@ def recover(bundle: Bundle, node: ethereum.Node, options: argparse.Namespace, sa
     say(f"Recovered {amount}.")
 
 
-def choose(bundle: Bundle, node: ethereum.Node) -> Way | None:
-    """The way that fits the contract's state; None for a wallet that is in no final checkpoint or has used it."""
-    last = _word(node, bundle.contract, "lastSubmissionEon", "")
+def choose(bundle: Bundle, last: int, node: ethereum.Node) -> Way | None:
+    """The way that fits the contract's state, whose newest checkpoint is `last`; None for a wallet that is in no
+    final checkpoint, as far as the bundle knows, or has used it."""
     arguments = bytes(12) + bundle.token + bytes(12) + bundle.wallet
     if _word(node, bundle.contract, "getIsWalletRecovered", "address,address", arguments):
         return None
     way = bundle.way(last)
     if way is None:
-        if bundle.ways:
+        if bundle.ways and not bundle.is_of(last):
             known = " or ".join(str(known.last_submission_eon) for known in bundle.ways)
             raise UnusableError(
                 f"the bundle is for checkpoint {known}, the contract's newest is {last}: get a newer bundle"

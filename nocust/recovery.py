@@ -63,7 +63,8 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A checked recovery bundle. `parent_chain_calldata` pays what needs no proof; calling it twice pays once."""
+    """A checked recovery bundle. `parent_chain_calldata` pays what needs no proof; calling it twice pays once.
+    `last_submission_eon` is what the contract's was when the bundle was made."""
 
     contract: bytes
     chain_id: int
@@ -71,10 +72,16 @@ class Bundle:
     wallet: bytes
     ways: tuple[Way, ...]
     parent_chain_calldata: bytes
+    last_submission_eon: int
 
     def way(self, last_submission_eon: int) -> Way | None:
         """The way that fits the contract's state, or None."""
         return next((way for way in self.ways if way.last_submission_eon == last_submission_eon), None)
+
+    def is_of(self, last_submission_eon: int) -> bool:
+        """Whether a way would be here for this state of the contract if the final checkpoint knew the wallet: a
+        bundle tells of the two that may be final when it is needed."""
+        return self.last_submission_eon <= last_submission_eon <= self.last_submission_eon + 1
 
 
 # ---- calls ------------------------------------------------------------------------------------------------------
@@ -149,7 +156,8 @@ def read_bundle(document: Any) -> Bundle:
     ways = tuple(
         _read_way(entry, contract, token, wallet, token_trail) for entry in _field(document, "ways", _list)
     )
-    return Bundle(contract, _field(document, "chain_id", _integer), token, wallet, ways, parent_chain)
+    chain_id, last = (_field(document, name, _integer) for name in ("chain_id", "last_submission_eon"))
+    return Bundle(contract, chain_id, token, wallet, ways, parent_chain, last)
 
 
 def _read_way(entry: Any, contract: bytes, token: bytes, wallet: bytes, token_trail: int) -> Way:

@@ -170,7 +170,7 @@ CELERY_BEAT_SCHEDULE_FILENAME = environment.text(
 HUB_ETHEREUM_NODE_URL = environment.read(
     "HUB_ETHEREUM_NODE_URL", "http://127.0.0.1:8545", node_urls, kind="URLs"
 )
-# A node takes at most this long to answer; the largest requests are 2,000 blocks of logs.
+# A node takes at most this long for a whole answer; the largest requests are 2,000 blocks of logs.
 HUB_NODE_TIMEOUT_SECONDS = environment.integer("HUB_NODE_TIMEOUT_SECONDS", 15, minimum=1)
 # Of several nodes, one that is more blocks behind the highest is passed over. Nodes of one chain see a new block
 # seconds apart, which is a block or two.

@@ -87,6 +87,11 @@ class DevelopmentNode:
             self.send(holder, self.contract.functions.deposit(ether, to_checksum(holder), amount), amount)
         )
 
+    def give(self, amount: int) -> None:
+        """Put ether into the next block that reaches the contract without a deposit."""
+        call = {"from": self.web3.eth.accounts[0], "to": self.contract.address, "value": hex(amount)}
+        self.ask("eth_sendTransaction", {**call, "gas": hex(50_000), "gasPrice": hex(10**9)})
+
     def pay(self, holder: bytes) -> None:
         """Put a payment of nothing to oneself into the next block."""
         account = to_checksum(holder)

@@ -43,6 +43,16 @@ def players(hub: Hub, count: int, funds: int = 100) -> list[Player]:
     return made
 
 
+def challenger(hub: Hub) -> Player:
+    """A wallet with a deposit of 100 that has just challenged its state of eon 3, as early as can be."""
+    made = Player.register(hub, signer(2000))
+    made.deposit(100)
+    hub.settle()
+    hub.go_to(4, OPEN_ERA)
+    assert made.challenge_state(3)
+    return made
+
+
 def check_won(hub: Hub, eon: int, count: int) -> None:
     assert live(hub, eon) == 0
     rows = Challenge.objects.filter(eon_number=eon)

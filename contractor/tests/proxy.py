@@ -1,15 +1,17 @@
 """A node that lies, lags and fails: it stands between the hub and a real one and spoils the answers it is told to.
 
 A fault is a function of a request (method, parameters) and the honest answer; it gives the answer to send, or
-raises `Silence`, `Refused` or `Broken`.
+raises `Silence`, `Dripping`, `Refused` or `Broken`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from threading import Event, Thread
 from typing import Any
 
@@ -31,17 +33,27 @@ class Broken(Exception):
         self.status, self.body = status, body
 
 
+class Dripping(Exception):
+    """The answer comes byte by byte and has no end: its headers, or what follows them."""
+
+    def __init__(self, headers: bool) -> None:
+        super().__init__(headers)
+        self.begin = b"HTTP/1.1 200 OK\r\n" + (b"X-Drop: " if headers else b"Content-Length: 9999\r\n\r\n")
+
+
 class Refused(Exception):
     """A JSON-RPC error."""
 
 
 class Proxy:
-    """A JSON-RPC server in front of the node at `target`, on a free port. `asked` counts requests by method."""
+    """A JSON-RPC server in front of the node at `target`, on a free port. `asked` counts questions by method,
+    `requests` what came with one or several of them."""
 
     def __init__(self, target: str) -> None:
         self.target = target
         self.fault: Fault | None = None
         self.asked: dict[str, int] = {}
+        self.requests = 0
         self._over = Event()
         proxy = self
 
@@ -55,6 +67,10 @@ class Proxy:
                     status, answer = 200, proxy.answer(body)
                 except Silence:
                     proxy._over.wait(30)
+                    self.close_connection = True
+                    return
+                except Dripping as error:
+                    proxy.drip(self.wfile, error.begin)
                     self.close_connection = True
                     return
                 except Broken as error:
@@ -84,8 +100,18 @@ class Proxy:
         self._server.server_close()
         self._session.close()
 
+    def drip(self, to: BufferedIOBase, begin: bytes) -> None:
+        """Write byte by byte until the caller gives up, ten seconds at most."""
+        with contextlib.suppress(OSError):
+            to.write(begin)
+            for _ in range(100):
+                to.write(b" ")
+                if self._over.wait(0.1):
+                    break
+
     def answer(self, body: bytes) -> bytes:
         """The answer to one request, or to several in a list."""
+        self.requests += 1
         asked = json.loads(body)
         answers = json.loads(self._session.post(self.target, data=body, headers=JSON, timeout=30).content)
         if isinstance(asked, dict):
@@ -122,6 +148,14 @@ def only(method: str, fault: Fault) -> Fault:
 
 def silent(*_: Any) -> Answer:
     raise Silence
+
+
+def dripping(*_: Any) -> Answer:
+    raise Dripping(headers=False)
+
+
+def dripping_headers(*_: Any) -> Answer:
+    raise Dripping(headers=True)
 
 
 def broken(*_: Any) -> Answer:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from contractor import alarms, chain
+from contractor import alarms, chain, follower
 from contractor.errors import WrongChainError
 from contractor.models import ContractParameters, EthereumTransaction
 from contractor.tests.conftest import BLOCKS_PER_EON, DevelopmentNode, Hub
+from contractor.tests.proxy import Proxy, forked
 from ledger.models import Token, Wallet
 from nocust.addresses import parse_address
 from tos.models import TOSConfig
@@ -24,9 +25,40 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_first_check_remembers_the_contract(node: DevelopmentNode, db: None) -> None:
     found = chain.check_chain()
     assert (found.chain_id, found.blocks_per_eon) == (1337, BLOCKS_PER_EON)
-    assert found.genesis_hash == bytes(node.web3.eth.get_block(found.genesis_block)["hash"])
     assert chain.check_chain() == found
     assert ContractParameters.objects.count() == 1
+
+
+def genesis_hash(node: DevelopmentNode) -> bytes:
+    genesis = node.contract.functions.genesis().call()
+    return bytes(node.web3.eth.get_block(genesis)["hash"])
+
+
+def test_a_genesis_block_that_is_deep_is_remembered_at_once(node: DevelopmentNode, db: None) -> None:
+    node.mine(3)
+    assert chain.check_chain().genesis_hash == genesis_hash(node)
+
+
+def test_a_genesis_block_may_be_replaced_until_it_is_deep(
+    node: DevelopmentNode, db: None, settings: Any
+) -> None:
+    """The hub starts just after the contract was deployed, and again after a reorganisation."""
+    genesis = node.contract.functions.genesis().call()
+    with Proxy(node.url) as early:
+        settings.HUB_ETHEREUM_NODE_URL = early.url
+        chain.forget()
+        early.fault = forked(genesis)
+        follower.step()
+        early.fault = None
+        chain.forget()
+        assert chain.check_chain().genesis_hash is None
+        node.mine(3)
+        follower.step()
+        chain.forget()
+        assert chain.check_chain().genesis_hash == genesis_hash(node)
+        early.fault = forked(genesis)
+        with pytest.raises(WrongChainError, match="genesis_hash"):
+            chain.check_chain()
 
 
 @pytest.mark.parametrize(

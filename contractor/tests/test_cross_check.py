@@ -8,7 +8,7 @@ import pytest
 
 from contractor import chain, checkpoints, cross_check, follower
 from contractor.errors import NodeError, NodeRefusedError
-from contractor.interface import EONS_KEPT
+from contractor.interface import EONS_KEPT, Contract
 from contractor.models import Accumulator
 from contractor.tests import proxy
 from contractor.tests.challenger import Player
@@ -19,7 +19,7 @@ from contractor.tests.proxy import Proxy
 from contractor.tests.test_sender import State, checkpoint
 from contractor.tests.test_withdrawals import beat, deposited, request, settle
 from heartbeat.tests.drill import Drill
-from ledger.models import Challenge, Deposit, RootCommitment, WithdrawalRequest
+from ledger.models import Challenge, Deposit, RootCommitment, Wallet, WithdrawalRequest
 from nocust.signatures import Signer
 
 
@@ -31,6 +31,17 @@ def hide(method: str, parameters: list[Any], answer: Any) -> Any:
     for log in answer:
         blocks.setdefault(log["blockHash"], log)
     return list(blocks.values())
+
+
+def with_one_deposit_hidden(hub: Hub, liar: Proxy, *owners: Signer) -> list[Wallet]:
+    """The wallets of the owners, each of whom deposited 50 in one block: the node hides all but the first."""
+    wallets = [hub.register(owner) for owner in owners]
+    hub.settle()
+    liar.fault = hide
+    for wallet in wallets:
+        hub.node.deposit(wallet.address, 50)
+    settle(hub, 5)
+    return wallets
 
 
 def check_accumulators(hub: Hub) -> None:
@@ -77,12 +88,7 @@ def test_forks_do_not_confuse_it(hub: Hub, alice: Signer, depth: int) -> None:
 def test_a_deposit_that_a_node_left_out_is_taken_in_before_the_checkpoint(
     hub: Hub, liar: Proxy, alice: Signer, bob: Signer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wallets = [hub.register(alice), hub.register(bob)]
-    hub.settle()
-    liar.fault = hide
-    for wallet in wallets:
-        hub.node.deposit(wallet.address, 50)
-    settle(hub, 5)
+    wallets = with_one_deposit_hidden(hub, liar, alice, bob)
     assert [hub.available(wallet) for wallet in wallets] == [50, 0]
     liar.fault = None
     hub.node.mine_to_era(2, 4)
@@ -100,12 +106,7 @@ def test_a_deposit_that_a_node_left_out_is_taken_in_before_the_checkpoint(
 def test_a_checkpoint_waits_half_an_eon_for_events_that_are_missing(
     hub: Hub, liar: Proxy, alice: Signer, bob: Signer, caplog: pytest.LogCaptureFixture, drill: Drill
 ) -> None:
-    wallets = [hub.register(alice), hub.register(bob)]
-    hub.settle()
-    liar.fault = hide
-    for wallet in wallets:
-        hub.node.deposit(wallet.address, 50)
-    settle(hub, 5)
+    with_one_deposit_hidden(hub, liar, alice, bob)
     hub.node.mine_to_era(2, 4)
     settle(hub, 3)
     assert not RootCommitment.objects.filter(eon_number=2).exists()
@@ -205,15 +206,34 @@ def test_a_node_without_old_states_holds_up_nothing(
 ) -> None:
     deposited(hub, alice, 50)
 
-    def missing(*_: Any, **__: Any) -> bytes:
-        raise NodeRefusedError("missing trie node")
+    honest = Contract.accumulator
 
-    monkeypatch.setattr(type(chain.chain()), "accumulator", missing)
+    def missing(contract: Contract, eon: int, block: int | None = None) -> bytes:
+        if block is not None:
+            raise NodeRefusedError("missing trie node")
+        return honest(contract, eon)
+
+    monkeypatch.setattr(Contract, "accumulator", missing)
     assert cross_check.events_agree(chain.chain(), hub.status, 1)
     monkeypatch.undo()
     hub.node.mine_to_era(2, 4)
     beat(hub)
     assert RootCommitment.objects.filter(eon_number=2).exists()
+
+
+def test_a_node_that_refuses_everything_for_a_moment_proves_nothing(
+    hub: Hub, liar: Proxy, alice: Signer, bob: Signer
+) -> None:
+    """It is asked too much, and left a deposit out before: the checkpoint without that could not be defended."""
+    wallets = with_one_deposit_hidden(hub, liar, alice, bob)
+    hub.node.mine_to_era(2, 4)
+    follower.step()
+    liar.fault = proxy.only("eth_call", proxy.refusing)
+    with pytest.raises(NodeError):
+        checkpoints.create_due_checkpoint()
+    liar.fault = None
+    assert checkpoints.create_due_checkpoint() == 1
+    assert [hub.available(wallet) for wallet in wallets] == [50, 50]
 
 
 def test_a_ledger_that_did_not_count_from_the_start_checks_nothing(hub: Hub, alice: Signer) -> None:

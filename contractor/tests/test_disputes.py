@@ -279,9 +279,7 @@ def test_a_challenge_outlives_a_deep_fork_that_passes(
     hub.go_to(4, OPEN_ERA)
     assert payer.challenge_delivery(payer, transfer)
     block = hub.node.block
-    for _ in range(3):
-        hub.node.mine()
-        hub.beat()
+    hub.settle(3)
     liar.fault = elsewhere(hub, liar, block, other_side)
     with pytest.raises(ForkTooDeepError):
         follower.step()
@@ -301,9 +299,7 @@ def test_a_node_that_comes_back_while_it_is_asked_is_asked_again(hub: Hub, liar:
     hub.go_to(4, OPEN_ERA)
     assert player.challenge_state(3)
     block = hub.node.block
-    for _ in range(3):
-        hub.node.mine()
-        hub.beat()
+    hub.settle(3)
     gone = elsewhere(hub, liar, block, other_side=False)
 
     def fault(method: str, parameters: list[Any], answer: Any) -> Any:
@@ -325,9 +321,7 @@ def test_a_win_in_blocks_that_are_not_applied_yet_is_noted_when_they_are(
     (player,) = players(hub, 1)
     hub.go_to(4, OPEN_ERA)
     assert player.challenge_state(3)
-    for _ in range(3):
-        hub.node.mine()
-        hub.beat()
+    hub.settle(3)
     answer_as_somebody_else(hub, player)
     hub.node.mine(EPOCH)
     assert live(hub, 4) == 0

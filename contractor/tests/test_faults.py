@@ -3,6 +3,7 @@ or doubled."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -215,6 +216,52 @@ def test_half_an_answer_is_none(hub: Hub, liar: Proxy) -> None:
     with pytest.raises(NodeError):
         follower.step()
     assert hub.status.head_hash == before.head_hash
+
+
+@pytest.mark.parametrize("cut", [slice(1), slice(1, None)], ids=["the first alone", "without the first"])
+def test_a_part_of_several_answers_is_none(hub: Hub, liar: Proxy, cut: slice) -> None:
+    """A node that answers at most so many questions of a request, and says nothing of the others."""
+    wallet = hub.register(signer(3000))
+    for amount in (1, 2, 3):
+        hub.node.deposit(wallet.address, amount)
+        hub.node.mine()
+    hub.node.mine(3)
+    honest = liar.answer
+
+    def partly(body: bytes) -> bytes:
+        answers = json.loads(honest(body))
+        logs = isinstance(answers, list) and b"eth_getLogs" in body
+        return json.dumps(answers[cut] if logs else answers).encode()
+
+    liar.answer = partly  # type: ignore[method-assign]
+    with pytest.raises(NodeError):
+        follower.step()
+    liar.answer = honest  # type: ignore[method-assign]
+    follower.step()
+    assert hub.available(wallet) == 6
+
+
+def test_logs_of_another_block_of_the_same_request_are_none(hub: Hub, liar: Proxy) -> None:
+    """A node that gives the answer to one question twice, and to another one none."""
+    wallet = hub.register(signer(3000))
+    for amount in (1, 2):
+        hub.node.deposit(wallet.address, amount)
+        hub.node.mine()
+    hub.node.mine(3)
+    given: list[Any] = []
+
+    def first(method: str, parameters: list[Any], answer: Any) -> Any:
+        if method != "eth_getLogs":
+            return answer
+        given.append(answer)
+        return given[0]
+
+    liar.fault = first
+    with pytest.raises(NodeError):
+        follower.step()
+    liar.fault = None
+    follower.step()
+    assert hub.available(wallet) == 3
 
 
 def test_a_transaction_that_the_node_took_without_saying_so_is_sent_once(hub: Hub, liar: Proxy) -> None:

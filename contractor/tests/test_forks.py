@@ -15,9 +15,8 @@ from contractor.errors import ForkTooDeepError
 from contractor.forks import compare
 from contractor.models import EthereumTransaction
 from contractor.tests import proxy
-from contractor.tests.challenger import Player
-from contractor.tests.conftest import Hub, signer
-from contractor.tests.court import EPOCH, OPEN_ERA, check_won, live
+from contractor.tests.conftest import Hub
+from contractor.tests.court import EPOCH, challenger, check_won, live
 from contractor.tests.court import settle as settle_disputes
 from contractor.tests.proxy import Proxy
 from contractor.tests.test_sender import checkpoint
@@ -197,15 +196,9 @@ def test_a_payment_that_its_owner_made_is_made_by_the_hub_when_a_fork_takes_it_b
 def test_a_challenge_that_moves_to_another_block_is_won(hub: Hub, answered: bool) -> None:
     """Whether the answer waits in the queue when the chain forks, or was mined: then it is mined again before the
     challenge on the new branch, and reverted."""
-    player = Player.register(hub, signer(2000))
-    player.deposit(100)
-    hub.settle()
-    hub.go_to(4, OPEN_ERA)
-    assert player.challenge_state(3)
+    player = challenger(hub)
     block = hub.node.block
-    for _ in range(3):
-        hub.node.mine()
-        hub.beat()
+    hub.settle(3)
     assert disputes.step() == 1
     if answered:
         hub.beat()
@@ -238,14 +231,8 @@ def test_a_challenge_that_moves_to_another_block_is_won(hub: Hub, answered: bool
 
 
 def test_a_challenge_that_is_none_any_more_needs_no_answer(hub: Hub) -> None:
-    player = Player.register(hub, signer(2000))
-    player.deposit(100)
-    hub.settle()
-    hub.go_to(4, OPEN_ERA)
-    assert player.challenge_state(3)
-    for _ in range(3):
-        hub.node.mine()
-        hub.beat()
+    challenger(hub)
+    hub.settle(3)
     assert disputes.step() == 1
     fork(hub, 4)
     hub.node.mine(3)

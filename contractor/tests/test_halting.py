@@ -220,6 +220,30 @@ def test_funds_of_unregistered_addresses_and_late_wallets_are_recovered(
     drill.passes("funds recovered", lambda: settle(hub, 1))
 
 
+@pytest.mark.alarm("funds recovered")
+def test_funds_of_a_wallet_that_is_younger_than_the_final_checkpoint_are_recovered(
+    hub: Hub, trio: list[Player], rescue: Rescue
+) -> None:
+    """The newest checkpoint knows it already, the one before, which is final, does not."""
+    hub.go_to(4, OPEN_ERA)
+    late = Player.register(hub, signer(3200))
+    late.deposit(31)
+    hub.settle(4)
+    hub.go_to(5, OPEN_ERA)
+    hub.node.mine_to_era(7, 1)  # no checkpoint is made in eon 6
+    follower.step()
+    assert hub.status.halted
+    hub.node.ask("evm_setAutomine", True)
+    bundle = rescue.bundle(late.address, late.wallet)
+    document = json.loads(bundle.read_text())
+    assert [way["last_submission_eon"] for way in document["ways"]] == [6]
+    assert document["last_submission_eon"] == 5
+    bundle.write_text(json.dumps({**document, "ways": [], "last_submission_eon": 3}))
+    assert rescue.recover(bundle, only_print=True) == recover.PAID
+    assert "get a newer one" in rescue.said[0]
+    rescue.check_paid_once(late, 31)
+
+
 def test_a_bundle_does_nothing_while_the_chain_goes_on(hub: Hub, trio: list[Player], rescue: Rescue) -> None:
     hub.go_to(4, OPEN_ERA)
     settle(hub, 4)

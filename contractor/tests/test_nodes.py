@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from contractor import chain, follower, nodes
+from contractor import attempts, chain, follower, nodes
 from contractor import node as node_module
 from contractor.chain import contract
 from contractor.errors import NodeError, NodesDisagreeError
 from contractor.tests import proxy
 from contractor.tests.conftest import DevelopmentNode, Hub
 from contractor.tests.proxy import Proxy
+from contractor.tests.test_sender import State, checkpoint
 from heartbeat.tests.drill import Drill
+from nocust.encoding import keccak
 from nocust.signatures import Signer
 
 
@@ -167,6 +170,63 @@ def test_a_node_on_another_chain_is_found_out(pair: tuple[Proxy, Proxy], hub: Hu
     first.fault = proxy.broken
     with pytest.raises(WrongChainError, match="the node is on chain 5"):
         follower.step()
+
+
+def keep_to_itself(node: Proxy) -> None:
+    """Have a node take transactions and show them to nobody else."""
+    honest = node.answer
+    kept: set[str] = set()
+
+    def answer(body: bytes) -> bytes:
+        asked = json.loads(body)
+        method = asked["method"] if isinstance(asked, dict) else ""
+        result: Any = None
+        if method == "eth_sendRawTransaction":
+            result = "0x" + keccak(bytes.fromhex(asked["params"][0][2:])).hex()
+            kept.add(result)
+        elif method == "eth_getTransactionByHash" and asked["params"][0] in kept:
+            result = {"hash": asked["params"][0], "blockNumber": None}
+        if result is None:
+            return honest(body)
+        return json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}).encode()
+
+    node.answer = answer  # type: ignore[method-assign]
+
+
+def test_what_is_not_mined_in_time_is_given_to_all_nodes(
+    pair: tuple[Proxy, Proxy], hub: Hub, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first follows the chain and keeps what it is sent to itself: a checkpoint would never be mined."""
+    monkeypatch.setattr(nodes, "POLL_SECONDS", 3600.0)  # the first stays the chosen one
+    settings.HUB_BUMP_BLOCKS = 3
+    first, second = pair
+    hub.settle()
+    keep_to_itself(first)
+    hub.node.mine_to_era(2, 3)
+    hub.beat()
+    hub.settle(2)
+    assert contract().checkpoint(2) is None
+    assert "eth_sendRawTransaction" not in second.asked
+    hub.settle(2)
+    assert contract().checkpoint(2) is not None
+    assert contract().node.url == first.url
+    hub.settle(4)
+    assert checkpoint(2).state == State.CONFIRMED
+
+
+def test_another_node_that_fails_holds_up_no_transaction(
+    pair: tuple[Proxy, Proxy], hub: Hub, settings: Any
+) -> None:
+    settings.HUB_BUMP_BLOCKS = 1
+    _, second = pair
+    second.fault = proxy.only("eth_sendRawTransaction", proxy.broken)
+    hub.settle()
+    hub.node.mine_to_era(2, 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attempts, "send", lambda *_: None)
+        hub.beat()
+    hub.settle(6)
+    assert checkpoint(2).state == State.CONFIRMED
 
 
 def test_one_node_is_asked_for_nothing_more(node: DevelopmentNode, hub: Hub, settings: Any) -> None:

@@ -12,7 +12,7 @@ from contractor.models import EthereumTransaction, EthereumTransactionAttempt
 from contractor.reorganisation import APPLIED, UNDONE
 from contractor.tests.challenger import Player
 from contractor.tests.conftest import Hub, signer
-from contractor.tests.court import OPEN_ERA, check_won, live
+from contractor.tests.court import OPEN_ERA, challenger, check_won, live
 from contractor.tests.court import settle as settle_disputes
 from contractor.tests.test_sender import State, checkpoint
 from contractor.tests.test_withdrawals import X, beat, deposited, request, settle
@@ -165,11 +165,7 @@ def test_a_checkpoint_is_undone_and_redone(hub: Hub, alice: Signer, depth: int) 
 
 @DEPTHS
 def test_a_challenge_is_undone_and_redone(hub: Hub, depth: int) -> None:
-    player = Player.register(hub, signer(2000))
-    player.deposit(100)
-    hub.settle()
-    hub.go_to(4, OPEN_ERA)
-    assert player.challenge_state(3)
+    player = challenger(hub)
     bury(hub, depth - 1)
     assert not Challenge.objects.exists()
     fork(hub, depth)
@@ -184,11 +180,7 @@ def test_a_challenge_is_undone_and_redone(hub: Hub, depth: int) -> None:
 @DEPTHS
 def test_an_answer_is_undone_and_redone(hub: Hub, depth: int) -> None:
     """It is won when the answer is as deep as the confirmations, not when it is mined."""
-    player = Player.register(hub, signer(2000))
-    player.deposit(100)
-    hub.settle()
-    hub.go_to(4, OPEN_ERA)
-    assert player.challenge_state(3)
+    challenger(hub)
     settle(hub, 3)
     disputes.step()
     beat(hub)  # the answer waits at the node

@@ -7,7 +7,9 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from contractor import follower, resync
+from contractor import events, follower, resync
+from contractor.chain import chain
+from contractor.cross_check import read_again
 from contractor.errors import ForkTooDeepError, NodeError
 from contractor.models import Resync
 from contractor.tests import proxy
@@ -116,6 +118,19 @@ def test_nothing_is_booked_of_a_branch_that_the_hub_does_not_follow(
     assert Resync.objects.get().ended is not None
     assert (Deposit.objects.count(), hub.available(wallet)) == (1, 50)
     assert "ALARM events differ" not in caplog.text
+
+
+def test_many_blocks_with_events_are_read_in_few_requests(hub: Hub, liar: Proxy, alice: Signer) -> None:
+    """Not in one for each: an eon may have thousands."""
+    hub.register(alice)
+    for _ in range(12):
+        hub.node.deposit(alice.address, 1)
+        hub.node.mine()
+    hub.settle()
+    before = liar.requests
+    found = read_again(chain(), hub.status, 0, hub.status.confirmed_block)
+    assert len({event.place.block for event in found if isinstance(event, events.Deposit)}) == 12
+    assert liar.requests - before <= 4  # the branch before and after, logs, headers
 
 
 def test_what_cannot_be_read_again_is_said(hub: Hub) -> None:

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from contractor import attempts, sender
-from contractor.builders import RefusedError, build
+from contractor.builders import NotYetError, RefusedError, build
 from contractor.chain import contract
 from contractor.errors import NodeError
 from contractor.fees import Fee
@@ -216,6 +216,31 @@ def test_each_gets_its_turn(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     sender.submit(contract(), contract().node.head())
     fine.refresh_from_db()
     assert fine.state == State.SENT
+
+
+def test_what_has_to_wait_keeps_nothing_else(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cancellations wait for the checkpoint, and the checkpoint for answers: whoever overdraws many wallets must
+    not keep those from being sent."""
+    hub.settle()
+    monkeypatch.setattr(sender, "IN_FLIGHT", 4)
+    with transaction.atomic():
+        for number in range(8):
+            queue("slashWithdrawal", {"wallet": number, "oldest_eon": 1}, tag=f"slash/{number}")
+        answer = queue("answerChallenge", {"challenge": 1}, tag="answer/1/1")
+    (other,) = registrations(1)
+
+    def build_answers(target: Contract, row: EthereumTransaction) -> bytes:
+        if row.kind == "slashWithdrawal":
+            raise NotYetError("before the checkpoint is on chain")
+        return build(target, row) if row.pk == other.pk else target.claim_fees()
+
+    monkeypatch.setattr(sender, "build", build_answers)
+    for _ in range(3):
+        hurry()  # the beat takes as long as what waits
+        sender.submit(contract(), contract().node.head())
+    for row in (answer, other):
+        row.refresh_from_db()
+        assert row.state == State.SENT
 
 
 def test_a_checkpoint_that_is_on_chain_counts_when_it_is_deep(hub: Hub) -> None:

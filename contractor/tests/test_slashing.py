@@ -10,16 +10,18 @@ from django.utils import timezone
 from contractor import checkpoints, disputes, follower, slashing
 from contractor.builders import ImpossibleError, NotYetError, SupersededError, build
 from contractor.chain import chain
+from contractor.errors import NodeRefusedError
 from contractor.models import EthereumTransaction
 from contractor.tests.challenger import Player, chains
 from contractor.tests.conftest import BLOCKS_PER_EON, Hub, signer
-from contractor.tests.court import OPEN_ERA, beat, settle
+from contractor.tests.court import OPEN_ERA, beat, live, settle
 from heartbeat.tests.drill import Drill
 from ledger.models import (
     Challenge,
     ExclusiveBalanceAllotment,
     MinimumAvailableBalance,
     RootCommitment,
+    Token,
     WithdrawalRequest,
 )
 from nocust.encoding import ZERO_HASH
@@ -47,6 +49,14 @@ def request(player: Player, amount: int) -> None:
         amount,
         value=FEE,
     )
+
+
+def overdraw(hub: Hub, thief: Player, victim: Player) -> None:
+    """At the end of eon 3 the thief requests 70, of 100 of which it has paid 60."""
+    thief.pay(victim, 60, marker=40)
+    hub.node.mine_to_era(3, BLOCKS_PER_EON - 2)
+    beat(hub)
+    request(thief, 70)
 
 
 def without_sending(hub: Hub) -> list[EthereumTransaction]:
@@ -157,10 +167,7 @@ def test_no_cancellation_is_sent_against_a_checkpoint(
     hub: Hub, thief: Player, victim: Player, drill: Drill
 ) -> None:
     """Its checkpoint was made without it, since it could not be sent in time."""
-    thief.pay(victim, 60, marker=40)
-    hub.node.mine_to_era(3, BLOCKS_PER_EON - 2)
-    beat(hub)
-    request(thief, 70)
+    overdraw(hub, thief, victim)
     hub.node.mine(4)
     for era in (BLOCKS_PER_EON // 2, BLOCKS_PER_EON // 2 + 1):
         (waiting,) = without_sending(hub)
@@ -179,13 +186,74 @@ def test_no_cancellation_is_sent_against_a_checkpoint(
     drill.passes("late cancellation", lambda: settle(hub, 1))
 
 
+def test_a_node_that_refuses_for_a_while_does_not_end_a_cancellation(
+    hub: Hub, thief: Player, victim: Player, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The contract would take it; the checkpoint waits."""
+    overdraw(hub, thief, victim)
+    hub.node.mine(4)
+
+    def refuse(*_: Any) -> int:
+        raise NodeRefusedError("gas estimate: the node says: limit exceeded")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(chain().node, "estimate_gas", refuse)
+        for _ in range(2 * slashing.PATIENCE):
+            beat(hub)
+        (row,) = slashes()
+        assert (row.state, row.refusals) == (State.QUEUED, 2 * slashing.PATIENCE)
+        assert not RootCommitment.objects.filter(eon_number=4).exists()
+    settle(hub, 10)
+    assert WithdrawalRequest.objects.get().slashed
+    assert RootCommitment.objects.get(eon_number=4).tokens.get(token=hub.ether).shortfall == 0
+
+
+@pytest.mark.alarm("late cancellation", "overdraft")
+def test_what_was_requested_since_is_cancelled_after_a_checkpoint_without_cancellation(
+    hub: Hub, thief: Player, victim: Player
+) -> None:
+    """The requests of the eon before stand; those of this one need not."""
+    overdraw(hub, thief, victim)
+    hub.node.mine()
+    follower.step()
+    request(thief, 20)
+    hub.node.mine(4)
+    (given_up,) = without_sending(hub)
+    hub.node.mine_to_era(4, BLOCKS_PER_EON // 2 + 1)
+    without_sending(hub)
+    given_up.refresh_from_db()
+    assert given_up.state == State.FAILED
+    settle(hub, 8)
+    slashed = {made.amount: made.slashed for made in WithdrawalRequest.objects.all()}
+    assert slashed == {70: False, 20: True}
+    assert hub.available(thief.wallet) == 0
+
+
+@pytest.mark.alarm("late cancellation")
+def test_a_checkpoint_that_an_open_challenge_needs_does_not_wait(
+    hub: Hub, thief: Player, victim: Player, drill: Drill
+) -> None:
+    """A challenge opened as early as can be is lost as soon as half of the eon is over."""
+    other = Player.register(hub, signer(2002), Token.objects.get(trail=1))
+    overdraw(hub, thief, victim)
+    hub.node.mine_to_era(4, OPEN_ERA - 1)
+    (waiting,) = without_sending(hub)
+    assert other.challenge_registration()
+    while without_sending(hub) == [waiting] and not RootCommitment.objects.filter(eon_number=4).exists():
+        hub.node.mine()
+    assert live(hub, 4) == 1
+    beat(hub)
+    settle(hub, 8)
+    assert Challenge.objects.get().rebuted
+    assert not WithdrawalRequest.objects.filter(slashed=True).exists()
+    assert "checkpoint 4 is late" in drill.raised("late cancellation")
+    drill.passes("late cancellation", lambda: settle(hub, 1))
+
+
 def test_a_cancellation_on_its_way_holds_the_checkpoint_back(
     hub: Hub, thief: Player, victim: Player, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    thief.pay(victim, 60, marker=40)
-    hub.node.mine_to_era(3, BLOCKS_PER_EON - 2)
-    beat(hub)
-    request(thief, 70)
+    overdraw(hub, thief, victim)
     hub.node.mine(4)
     hub.beat()
     (row,) = slashes()

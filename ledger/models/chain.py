@@ -9,7 +9,8 @@ from ledger.models.wallets import Token, Wallet
 
 
 class BlockchainTransaction(models.Model):
-    """An effect of one event of the contract, identified for ever by its transaction and log index."""
+    """An effect of one event of the contract, identified for ever by its transaction and log index. One whose event
+    a deep fork took away has a negative log index: no event has that."""
 
     txid = HashField()
     log_index = models.IntegerField()

@@ -27,6 +27,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--apply", action="store_true", help="do what is shown")
         parser.add_argument("--reason", default="", help="kept with who did it and when")
+        parser.add_argument(
+            "--covered",
+            action="store_true",
+            help="what the missing deposits were has been sent to the contract, without a deposit",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         status = ChainStatus.objects.first()
@@ -41,7 +46,7 @@ class Command(BaseCommand):
             )
             for line in found.effects() or ["nothing that was applied changes"]:
                 self.stdout.write(line)
-            if problems := found.problems():
+            if problems := found.problems(options["covered"]):
                 raise CommandError("it can't be resolved yet:\n  " + "\n  ".join(problems))
             if not options["apply"]:
                 self.stdout.write("run it again with --apply to do this")
@@ -49,7 +54,7 @@ class Command(BaseCommand):
             with transaction.atomic():
                 subject = f"blocks {found.ancestor.number + 1} to {status.confirmed_block}"
                 note_command("resolve fork", subject, options["reason"])
-                repair(found, status)
+                repair(found, status, options["covered"])
         except ChainError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"resolved; the hub goes on from block {found.ancestor.number}")
