@@ -18,6 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
+from auditor.bounded import read_page
 from ledger.models import Transfer
 
 PARAMETER = "cursor"
@@ -34,9 +35,12 @@ class Cursor:
 
 
 class CursorPages:
-    """Pages of rows in an order of columns, the last of which is the primary key."""
+    """Pages of rows in an order of columns, the last of which is the primary key. `few`: mostly few rows match."""
 
-    def __init__(self, rows: QuerySet[Transfer], order: Sequence[str], limit: int, text: str) -> None:
+    def __init__(
+        self, rows: QuerySet[Transfer], order: Sequence[str], limit: int, text: str, few: bool
+    ) -> None:
+        self._few = few
         self._columns = [_Column(name) for name in order]
         self._limit = limit
         self._cursor = self._decode(text) if text else None
@@ -53,7 +57,7 @@ class CursorPages:
         if self._cursor is not None:
             rows = rows.filter(self._behind(self._cursor.values, backwards))
         order = [column.order(backwards) for column in self._columns]
-        found = list(rows.order_by(*order)[: self._limit + 1])
+        found = read_page(rows.order_by(*order), 0, self._limit + 1, self._few)
         more = len(found) > self._limit
         page = found[: self._limit]
         return page[::-1] if backwards else page, more

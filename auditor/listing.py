@@ -14,8 +14,9 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.request import Request
 
+from auditor.bounded import TooManyRowsError, count, read_page
 from auditor.cursors import PARAMETER, CursorPages
-from auditor.selectors import MAX_NUMBER, listed_transfers
+from auditor.selectors import MAX_NUMBER
 from ledger.models import Token, Transfer, Wallet
 from nocust.swaps import MAX_ORDER_EONS
 
@@ -52,7 +53,8 @@ NUMBER = re.compile(r"[0-9]{1,78}")
 
 class Counts:
     """How many rows queries find. To count them reads them all, so a count is used again for many times as long as
-    it took, a minute at most: however often a question is asked, it takes a small share of a process's time."""
+    it took, a minute at most: however often a question is asked, it takes a small share of a process's time. That
+    there are too many to count is remembered likewise."""
 
     SHORT = 0.02
     """Seconds; what is counted faster is counted each time."""
@@ -62,11 +64,18 @@ class Counts:
     """Questions that are remembered."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[int, float]] = {}
+        self._known: dict[str, tuple[int | None, float]] = {}
+        """What was found, None for too many, and until when that is used."""
         self._lock = Lock()
 
     def of(self, rows: QuerySet[Transfer]) -> int:
-        """The number of rows, or what it was a little while ago."""
+        """The number of rows, or what it was a little while ago. Raises TooManyRowsError."""
+        found = self._count(rows)
+        if found is None:
+            raise TooManyRowsError
+        return found
+
+    def _count(self, rows: QuerySet[Transfer]) -> int | None:
         try:
             key = str(rows.order_by().query)
         except EmptyResultSet:  # a search that nothing can match is no query
@@ -81,7 +90,10 @@ class Counts:
                     found,
                     began + self.LONGEST,
                 )  # the others go by it until this one has counted
-        found = rows.count()
+        try:
+            found = count(rows)
+        except TooManyRowsError:
+            found = None
         took = monotonic() - began
         with self._lock:
             self._known.pop(key, None)
@@ -104,8 +116,16 @@ class TransactionPages(LimitOffsetPagination):
     def get_offset(self, request: Request) -> int:
         return min(super().get_offset(request), MAX_OFFSET)
 
-    def get_count(self, queryset: QuerySet[Transfer]) -> int:  # type: ignore[override]  # of a query only
-        return counts.of(queryset)
+    def read(self, rows: QuerySet[Transfer], request: Request) -> list[Transfer]:
+        """The page that is asked for. Raises TooManyRowsError."""
+        self.request = request
+        self.count = counts.of(rows)
+        self.limit = self.get_limit(request) or self.default_limit
+        self.offset = self.get_offset(request)
+        if not self.count or self.offset > self.count:
+            return []
+        few = _names_wallets(request.query_params)
+        return read_page(rows, self.offset, self.offset + self.limit, few)
 
 
 def cursor_pages(request: Request) -> CursorPages:
@@ -113,7 +133,7 @@ def cursor_pages(request: Request) -> CursorPages:
     query = request.query_params
     limit = TransactionPages().get_limit(request) or TransactionPages.default_limit
     order = _order(query.get("ordering", ""))
-    return CursorPages(transactions(query), order, limit, query.get(PARAMETER, ""))
+    return CursorPages(transactions(query), order, limit, query.get(PARAMETER, ""), _names_wallets(query))
 
 
 def transactions(query: Mapping[str, str]) -> QuerySet[Transfer]:
@@ -121,7 +141,7 @@ def transactions(query: Mapping[str, str]) -> QuerySet[Transfer]:
 
     Raises ValidationError by field for a `tx_id`, `eon_number` or `nonce` that is malformed.
     """
-    rows = listed_transfers()
+    rows = Transfer.objects.all()
     if query.get("tx_id"):
         rows = rows.filter(tx_id=_uuid(query["tx_id"]))
     for name in ("eon_number", "nonce"):
@@ -131,10 +151,20 @@ def transactions(query: Mapping[str, str]) -> QuerySet[Transfer]:
         wanted = BOOLEANS.get(query.get(name, "").lower())
         if wanted is not None:
             rows = rows.filter(**{name: wanted})
-    for term in re.split(r"[\s,]+", query.get("search", ""))[:MAX_TERMS]:
-        if term:
-            rows = rows.filter(_matches(term))
+    for term in _terms(query):
+        rows = rows.filter(_matches(term))
     return rows.order_by(*_order(query.get("ordering", "")))
+
+
+def _terms(query: Mapping[str, str]) -> list[str]:
+    """What is searched for, in small letters."""
+    terms = re.split(r"[\s,]+", query.get("search", ""))[:MAX_TERMS]
+    return [term.lower().removeprefix("0x") for term in terms if term]
+
+
+def _names_wallets(query: Mapping[str, str]) -> bool:
+    """Whether transactions of an address are searched for. Mostly it has few among all there are."""
+    return any(ADDRESS.fullmatch(term) for term in _terms(query))
 
 
 def _uuid(text: str) -> UUID:
@@ -161,9 +191,8 @@ def _order(text: str) -> list[str]:
     return columns if {"id", "-id"} & set(columns) else [*columns, "id"]
 
 
-def _matches(term: str) -> Q:
-    """Sender or recipient has the term in the hexadecimal text of its address or of its token's."""
-    digits = term.lower().removeprefix("0x")
+def _matches(digits: str) -> Q:
+    """Sender or recipient has the digits in the hexadecimal text of its address or of its token's."""
     if ADDRESS.fullmatch(digits):
         address = bytes.fromhex(digits)
         token = Token.objects.filter(address=address).values_list("pk", flat=True).first()

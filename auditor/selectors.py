@@ -87,11 +87,6 @@ def full_transfers() -> QuerySet[Transfer]:
     return Transfer.objects.select_related("wallet__token", "recipient__token", "sender_active_state")
 
 
-def listed_transfers() -> QuerySet[Transfer]:
-    """Transfers with all that a list shows."""
-    return Transfer.objects.select_related("wallet__token", "recipient__token")
-
-
 def orders(*states: str) -> QuerySet[Transfer]:
     """Orders with their wallets and the named of their states."""
     return Transfer.objects.filter(swap=True).select_related("wallet__token", "recipient__token", *states)

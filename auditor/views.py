@@ -18,6 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from auditor import cursors, listing, market, recovery, render, selectors, serializers, serializers_swaps
+from auditor.bounded import TOO_MANY_ROWS
 from ledger import replica
 from ledger.models import Token
 from ledger.store import HubNotReadyError, chain_status
@@ -287,7 +288,9 @@ def matches(request: Request, left_token: str, right_token: str) -> Response:
             "terms split by blanks and commas, each to be found in an address or token of either side",
         ),
         _query(
-            "ordering", f"comma list of {', '.join(listing.ORDERINGS)}; - before a name for descending order"
+            "ordering",
+            f"comma list of {', '.join(listing.ORDERINGS)}; - before a name for descending order; many transactions"
+            " are ordered by id, tx_id, wallet and time alone",
         ),
         _query(
             "limit",
@@ -301,7 +304,7 @@ def matches(request: Request, left_token: str, right_token: str) -> Response:
             " and `count` is null",
         ),
     ],
-    responses={200: serializers.TransactionPageSerializer, 400: refusals([], "invalid")},
+    responses={200: serializers.TransactionPageSerializer, 400: refusals([], "invalid", TOO_MANY_ROWS)},
 )
 @api_view(["GET"])
 def transactions(request: Request) -> Response:
@@ -319,8 +322,8 @@ def _page(request: Request) -> Response:
     pages = listing.TransactionPages()
     if request.query_params.get("tx_id"):
         pages.default_limit = listing.ROWS_OF_AN_ORDER
-    rows = pages.paginate_queryset(listing.transactions(request.query_params), request)
-    return pages.get_paginated_response(render.page(rows or []))
+    rows = pages.read(listing.transactions(request.query_params), request)
+    return pages.get_paginated_response(render.page(rows))
 
 
 @swagger_auto_schema(

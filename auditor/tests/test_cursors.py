@@ -9,11 +9,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from auditor import listing
+from auditor import bounded, listing
 from ledger.models import Transfer
-from ledger.sql import execute
+from ledger.sql import execute, fetch
+from nocust.addresses import to_checksum
 from operator_api.simulation.play import Play
 from operator_api.simulation.traders import Trader
 from swapper.tests.market import market, place, trader
@@ -171,6 +173,95 @@ def test_a_list_needs_no_sorting(play: Play, query: dict[str, str], index: str) 
     assert "Sort" not in plan
 
 
+@pytest.mark.parametrize("query", [{"ordering": "amount"}, {"ordering": "-nonce", "cursor": ""}])
+def test_what_is_sorted_is_not_as_wide_as_what_is_shown(play: Play, query: dict[str, Any]) -> None:
+    fill(play)
+    with CaptureQueriesContext(connection) as asked:
+        assert len(get(PATH, **query)["results"]) == 10
+    (sorting,) = [statement["sql"] for statement in asked if "ORDER BY" in statement["sql"]]
+    assert "JOIN" not in sorting
+    assert "tx_id" not in sorting
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("query", [{}, {"cursor": ""}])
+def test_a_page_that_takes_long_to_find_is_refused(
+    play: Play, query: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(play)
+    usual = fetch("SHOW statement_timeout")
+    slow = Transfer.objects.extra(where=["pg_sleep(0.01) IS NOT NULL"])
+    monkeypatch.setattr(bounded, "LONGEST_MILLISECONDS", 50)
+    monkeypatch.setattr(listing, "transactions", lambda _: slow)
+    monkeypatch.setattr(listing.counts, "of", lambda _: 2000)
+    body = get(PATH, 400, limit=100, **query)
+    assert [error["code"] for error in body["non_field_errors"]] == ["too_many_rows"]
+    assert get(PATH, limit=1, **query)["results"]
+    assert fetch("SHOW statement_timeout") == usual
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("query", [{}, {"cursor": ""}])
+def test_those_of_an_address_are_found_and_then_sorted(play: Play, query: dict[str, Any]) -> None:
+    """As many as the table has are not read in the order of the page to meet a few."""
+    alice, bob = play.register(2)
+    play.deposit(alice, 10)
+    play.pay(alice, bob, 1)
+    with CaptureQueriesContext(connection) as asked:
+        page = get(
+            PATH, search=to_checksum(alice.address), swap="false", ordering="time", limit=1000, **query
+        )
+        get(PATH, ordering="time", **query)
+    assert len(page["results"]) == 1
+    found, listed = [one["sql"] for one in asked if 'ORDER BY "ledger_transfer"' in one["sql"]]
+    plan = "\n".join(line for (line,) in fetch(found.replace("SELECT", "EXPLAIN SELECT", 1)))
+    assert "Index Scan" not in plan.replace("Bitmap Index Scan", ""), plan
+    assert "enable_indexscan = off" in found
+    assert "enable_indexscan" not in listed
+    assert fetch("SHOW enable_indexscan") == [("on",)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_too_many_of_an_address_are_met_in_order(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(play)
+    slow = Transfer.objects.extra(where=["pg_sleep(0.01) IS NOT NULL"]).order_by("id")
+    monkeypatch.setattr(bounded, "LONGEST_MILLISECONDS", 400)
+    assert len(bounded.read_page(slow, 0, 1, few=True)) == 1
+    with pytest.raises(bounded.TooManyRowsError):
+        bounded.read_page(slow, 0, 1000, few=True)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_those_that_match_are_not_looked_for_longer_than_a_page(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(play)
+    slow = Transfer.objects.extra(where=["pg_sleep(0.01) IS NOT NULL"])
+    monkeypatch.setattr(bounded, "LONGEST_MILLISECONDS", 50)
+    with pytest.raises(bounded.TooManyRowsError):
+        listing.Counts().of(slow)
+    assert listing.Counts().of(Transfer.objects.filter(nonce=7)) == 1
+    assert listing.Counts().of(Transfer.objects.all()) == 2000
+
+
+def test_that_there_are_too_many_is_remembered(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def many(_: Any) -> int:
+        asked.append(1)
+        raise bounded.TooManyRowsError
+
+    monkeypatch.setattr(listing.Counts, "SHORT", -1.0)
+    monkeypatch.setattr(listing.Counts, "TIMES", 10**9)
+    monkeypatch.setattr(listing, "counts", listing.Counts())
+    monkeypatch.setattr(listing, "count", many)
+    for _ in range(3):
+        body = get(PATH, 400, swap="true")
+        assert [error["code"] for error in body["non_field_errors"]] == ["too_many_rows"]
+    assert asked == [1]
+    assert get(PATH, swap="true", cursor="")["count"] is None
+
+
 def test_a_count_that_takes_long_is_used_again(
     play: Play, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
 ) -> None:
@@ -190,7 +281,7 @@ def test_a_count_that_takes_long_is_used_again(
     slow[0] = 0.1
     assert get(PATH)["count"] == 2  # the first was counted at once
     play.pay(alice, bob, 1)
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(2):  # which rows, and what they say
         assert get(PATH, ordering="-id")["count"] == 2
     assert get(PATH, passive="true")["count"] == 3  # another question
     now[0] += 0.1 * listing.Counts.TIMES

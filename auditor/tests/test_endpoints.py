@@ -189,7 +189,7 @@ def test_search(play: Play, pair: list[SimulatedWallet]) -> None:
 def test_search_is_one_page_in_few_queries(
     play: Play, pair: list[SimulatedWallet], django_assert_max_num_queries: Any
 ) -> None:
-    with django_assert_max_num_queries(4):
+    with django_assert_max_num_queries(6):
         amounts(search=pair[0].address.hex(), ordering="time", limit=1000)
 
 
