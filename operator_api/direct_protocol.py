@@ -96,7 +96,12 @@ class DirectProtocol(BoundedHeads):
         self._between = True
         """Whether the parser has had whole requests only."""
         self._idle_since: float | None = None
-        """When the last answer was sent, if nothing came since then."""
+        """When the connection was made or its last answer sent, if no request has begun since then."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._idle_since = self.loop.time()
+        self._watch(self.timeout_keep_alive)
 
     def data_received(self, data: bytes) -> None:
         # Clients send the same head again and again: one that is known need not be parsed.
@@ -104,7 +109,7 @@ class DirectProtocol(BoundedHeads):
         if self._known is not None and between:
             body = self._known.body(data)
             if body is not None and self._free():
-                self._unset_keepalive_if_required()
+                self._idle_since = None
                 self._begin(self._known.head, body)
                 return
         super().data_received(data)
@@ -122,7 +127,7 @@ class DirectProtocol(BoundedHeads):
         cycle.begin()
 
     def on_message_begin(self) -> None:
-        self._between = False
+        self._between, self._idle_since = False, None
         super().on_message_begin()
 
     def begin_request(self) -> None:
@@ -167,14 +172,16 @@ class DirectProtocol(BoundedHeads):
             return
         self.server_state.total_requests += 1
         self.flow.resume_reading()
-        self._idle_since = self.loop.time()
+        self._idle_since = None if self._in_head else self.loop.time()
         if self.timeout_keep_alive_task is None:
             self._watch(self.timeout_keep_alive)
 
     def _unset_keepalive_if_required(self) -> None:
-        # The timer stays: to cancel it and to make another for each answer costs more than to look, when it ends,
-        # how long the connection has been idle.
-        self._idle_since = None
+        """Called when anything comes, be it an empty line, which begins no request.
+
+        The timer stays: to cancel it and to make another for each answer costs more than to look, when it ends, how
+        long the connection has been idle.
+        """
 
     def _watch(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
@@ -189,8 +196,15 @@ class DirectProtocol(BoundedHeads):
         else:
             super().timeout_keep_alive_handler()
 
+    def handle_websocket_upgrade(self) -> None:
+        super().handle_websocket_upgrade()
+        self._end_watch()
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._end_watch()
+
+    def _end_watch(self) -> None:
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = None

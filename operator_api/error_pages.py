@@ -32,6 +32,7 @@ FRAMEWORK = {
     "max_value": "a number is too large",
     "max_length": "a text is too long",
     "not_a_list": "a field is no list",
+    "too_many_rows": "so many transactions match that they are not searched, ordered or counted in this way",
     "unique": "the wallet has used this nonce in this eon already",
 }
 """Codes of field checks; all of them are for the client's programmer."""
@@ -40,7 +41,9 @@ ELSEWHERE = {
     "404": "There is no such thing, or no such URL.",
     "405": "The URL does not take this method.",
     "500": "The hub has a bug; nothing was done. Tell the operator.",
-    "503": f"`{ErrorCode.HUB_NOT_READY.code}`.",
+    "503": f"`{ErrorCode.HUB_NOT_READY.code}`, or the database does not answer. Send the same again, signed as it"
+    f" is: if it was written it is refused as known (`unique`, `{ErrorCode.WALLET_ALREADY_ADMITTED.code}`,"
+    f" `{ErrorCode.SWAP_ALREADY_FROZEN.code}`, `{ErrorCode.SWAP_ALREADY_CLOSED.code}`).",
 }
 CODE = re.compile(r"`([A-Z_]+)`")
 

@@ -19,6 +19,7 @@ from ledger.models import Transfer as TransferRow
 from ledger.tests import http
 from ledger.tests.checks import check_ledger
 from ledger.tests.racing import race
+from ledger.tests.test_lost_commits import Lose, lose
 from ledger.tests.test_store import funded
 from operator_api import limits, pipeline
 from operator_api.error_codes import NO_DATABASE_DETAIL
@@ -32,6 +33,7 @@ from restoration.models import Hold
 from swapper.tests.market import market, trader
 from tos import services as tos
 
+__all__ = ["lose"]  # fixture
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -169,6 +171,20 @@ def test_a_database_that_does_not_answer_is_no_mistake_of_the_hub(
         ]
     assert [(status, body) for status, _, body in answers] == [(503, {"detail": NO_DATABASE_DETAIL})] * 2
     assert server.direct("/transfer/", transfer_body(one.command))[0] == 201
+
+
+@pytest.mark.parametrize("directly", [False, True])
+def test_a_transfer_whose_commit_was_not_heard_of_is_answered(
+    server: Server, play: Play, lose: Lose, directly: bool
+) -> None:
+    one = payer(server, play)
+    lost = lose(True)
+    headers = () if directly else ("X-Forwarded-Host: elsewhere",)
+    answer = one.pay(*headers, directly=directly)
+    assert lost
+    assert answer[2]["tx_id"] == str(TransferRow.objects.latest("id").tx_id)
+    one.pay()
+    check_ledger()
 
 
 def test_a_thread_survives_what_it_did_not_expect(

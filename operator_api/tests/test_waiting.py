@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -99,16 +100,29 @@ def connection(clock: Clock) -> DirectProtocol:
     return made
 
 
+@pytest.mark.parametrize("sent", [b"", b"\r\n"])
+def test_a_connection_that_begins_nothing_ends(clock: Clock, connection: DirectProtocol, sent: bytes) -> None:
+    """Empty lines may come before a head, and are none."""
+    clock.pass_to(109.0)
+    if sent:
+        connection.data_received(sent)
+    assert not connection.transport.is_closing()
+    clock.pass_to(110.0)
+    assert connection.transport.is_closing()
+    assert clock.timers == []
+
+
 def test_an_idle_connection_ends_after_its_last_answer(clock: Clock, connection: DirectProtocol) -> None:
-    clock.pass_to(150.0)
-    for moment in (150.0, 156.0, 165.0):
+    for moment in (105.0, 111.0, 120.0):
         clock.pass_to(moment)
-        connection.data_received(b"\r\n")
+        connection.data_received(b"GET / HTTP/1.1\r\n\r\n")
         connection.on_response_complete()
         assert len(clock.timers) == 1
-    clock.pass_to(174.9)
+    clock.pass_to(129.0)
+    connection.data_received(b"\r\n")  # some clients send it after a body
+    clock.pass_to(129.9)
     assert not connection.transport.is_closing()
-    clock.pass_to(175.0)
+    clock.pass_to(130.0)
     assert connection.transport.is_closing()
     assert connection.server_state.total_requests == 3
     assert clock.timers == []
@@ -129,13 +143,44 @@ def test_a_connection_with_a_request_under_way_is_not_idle(clock: Clock, connect
     assert connection.transport.is_closing()
 
 
-def test_a_lost_connection_leaves_no_timer(clock: Clock, connection: DirectProtocol) -> None:
+def test_nor_is_one_whose_next_head_had_begun(clock: Clock, connection: DirectProtocol) -> None:
+    connection.data_received(b"GET / HTTP/1.1\r\n\r\nGET")
+    connection.cycle.response_complete = True
     connection.on_response_complete()
+    connection.data_received(b" / HTTP/1.1\r\n\r\n")
+    clock.pass_to(500.0)
+    assert not connection.transport.is_closing()
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_lost_connection_leaves_no_timer(clock: Clock, connection: DirectProtocol, answered: bool) -> None:
+    if answered:
+        connection.on_response_complete()
     connection.connection_lost(OSError())
     assert clock.timers == []
 
 
+def test_a_websocket_is_not_idle(clock: Clock, connection: DirectProtocol) -> None:
+    made: list[Any] = []
+
+    def websocket(**_: Any) -> Any:
+        made.append(SimpleNamespace(connection_made=made.append, data_received=made.append))
+        return made[0]
+
+    cast(Any, connection).begin_request = partial(DirectProtocol.begin_request, connection)
+    cast(Any, connection).ws_protocol_class = websocket
+    cast(Any, connection.transport).set_protocol = made.append
+    connection.data_received(b"GET /ws HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+    assert made
+    assert clock.timers == []
+
+
 # ---- heads that do not end --------------------------------------------------------------------------------------
+
+
+def waits(clock: Clock, connection: DirectProtocol) -> int:
+    """The timers of heads."""
+    return sum(timer is not connection.timeout_keep_alive_task for _, timer in clock.timers)
 
 
 def written(connection: DirectProtocol) -> bytes:
@@ -186,7 +231,7 @@ def test_a_body_may_be_longer_than_a_head(clock: Clock, connection: DirectProtoc
         connection.data_received(b"3e8\r\n" + b"x" * 1_000 + b"\r\n")
     connection.data_received(b"0\r\n\r\n")
     assert not connection.transport.is_closing()
-    assert clock.timers == []
+    assert waits(clock, connection) == 0
 
 
 @pytest.mark.parametrize("more_body", [False, True])
@@ -223,7 +268,7 @@ def test_each_head_is_waited_for_anew(clock: Clock, connection: DirectProtocol) 
         clock.pass_to(clock.now + 0.8 * bridge.BODY_SECONDS)
         connection.data_received(b"\r\n")
         connection.cycle.response_complete = True
-        assert clock.timers == []
+        assert waits(clock, connection) == 0
     assert not connection.transport.is_closing()
 
 
@@ -241,6 +286,6 @@ def test_a_head_behind_a_request_that_is_served_is_not_given_up(
 
 def test_a_lost_connection_waits_for_no_head(clock: Clock, connection: DirectProtocol) -> None:
     connection.data_received(b"P")
-    assert len(clock.timers) == 1
+    assert waits(clock, connection) == 1
     connection.connection_lost(OSError())
     assert clock.timers == []
