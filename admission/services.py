@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from django.conf import settings
@@ -13,12 +14,13 @@ from ledger import store
 from ledger.directory import owner_of
 from ledger.engine import Deposit as DepositCommand
 from ledger.group_commit import Committer
+from ledger.lost_commits import Session, was_written
 from ledger.models import ChainStatus, Deposit, Event, Outbox, Token, Wallet
 from ledger.prepared import Prepared
-from ledger.sql import array, fetch
+from ledger.sql import array, execute, fetch
 from nocust.messages import admission_hash
 from nocust.signatures import is_valid
-from operator_api.error_codes import ErrorCode
+from operator_api.error_codes import NO_DATABASE, ErrorCode
 from operator_api.locks import ReadWriteLock
 from tos.models import TOSConfig
 from tos.services import LATEST
@@ -88,17 +90,39 @@ def admit(admissions: Sequence[Admission], eon: int, config: TOSConfig) -> Seque
 
 
 def admit_all(requests: Sequence[Request]) -> list[Outcome]:
-    """Admit the wallets of all requests in one transaction, in order; one that is refused spoils no other."""
+    """Admit the wallets of all requests in one transaction, in order; one that is refused spoils no other. If the
+    connection is lost at its COMMIT the wallets tell whether that was done. Raises CommitUnknownError if they
+    cannot."""
     admissions = [admission for request in requests for admission in request.admissions]
-    with transaction.atomic():
-        found = _lock(admissions, {request.eon for request in requests})
-        if reason := store.stopped(found.status):
-            return [StoppedError(reason) for _ in requests]
-        outcomes = _decide(requests, found)
-        accepted = [one for outcome in outcomes if not isinstance(outcome, Exception) for one in outcome]
-        if accepted:
-            _register(accepted, found)
+    written: Sequence[Admission] = ()
+    try:
+        with transaction.atomic():
+            found = _lock(admissions, {request.eon for request in requests})
+            if reason := store.stopped(found.status):
+                return [StoppedError(reason) for _ in requests]
+            outcomes = _decide(requests, found)
+            accepted = [one for outcome in outcomes if not isinstance(outcome, Exception) for one in outcome]
+            if accepted:
+                _register(accepted, found)
+            written, session = accepted, Session()
+    except NO_DATABASE:
+        if not written or not session.lost or not was_written(partial(_are_registered, written)):
+            raise
     return outcomes
+
+
+def _are_registered(admissions: Sequence[Admission]) -> bool:
+    """Whether all have their wallets with the very signatures. Whoever is about to register any is waited for."""
+    execute(_LOCK, [array({one.token_id for one in admissions})])
+    columns = zip(*[(one.token_id, one.address, one.authorization) for one in admissions], strict=True)
+    ((count,),) = fetch(
+        "SELECT count(*) FROM unnest(%s::bigint[], %s::bytea[], %s::bytea[]) p (token_id, address, signature)"
+        " CROSS JOIN LATERAL (SELECT * FROM ledger_wallet w"
+        " WHERE (w.token_id, w.address) = (p.token_id, p.address) OFFSET 0) w"
+        " WHERE w.registration_authorization = p.signature",
+        [array(column) for column in columns],
+    )
+    return bool(count == len(admissions))
 
 
 class _Found(NamedTuple):

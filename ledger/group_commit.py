@@ -14,6 +14,7 @@ from threading import Event, Lock
 from typing import Generic, TypeVar
 
 from ledger.engine import Command
+from ledger.lost_commits import CommitUnknownError
 from ledger.store import Outcome, execute
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,8 @@ class _Request(Generic[Asked, Answer]):
 class Committer(ABC, Generic[Asked, Answer]):
     """Writes the commands of concurrent callers together, in the way of a subclass.
 
-    A batch that fails as a whole is tried again one command at a time, so that none suffers for another.
+    A batch that fails as a whole is tried again one command at a time, so that none suffers for another. One that
+    may have been written is not: who sent a command once would hear that it is known.
     """
 
     largest = LARGEST_BATCH
@@ -105,6 +107,8 @@ class Committer(ABC, Generic[Asked, Answer]):
     def _write(self, commands: Sequence[Asked]) -> list[Answer | Exception]:
         try:
             return list(self.execute(commands))
+        except CommitUnknownError as error:
+            return [error for _ in commands]
         except Exception as error:
             if len(commands) == 1:
                 return [error]

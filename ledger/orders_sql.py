@@ -23,8 +23,8 @@ COLUMNS = ", ".join(
         "(SELECT max(l.eon_number + 0) FROM ledger_transfer l WHERE l.tx_id = t.tx_id)",
     )
 )
-JOINS = "JOIN ledger_activestate f ON f.id = t.recipient_fulfillment_active_state_id"
-
+JOINS = by_id("ledger_activestate", "t.recipient_fulfillment_active_state_id", "f")
+"""Joins to each order t its fulfilled state."""
 
 ITS_WALLETS = f"{by_id('ledger_wallet', 't.wallet_id', 'w')} {by_id('ledger_wallet', 't.recipient_id', 'r')}"
 """Joins its wallets to each order t: w gives, r receives."""

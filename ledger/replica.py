@@ -48,6 +48,10 @@ closed. The hub writes every second, so an old last commit means a replica that 
 _alias: ContextVar[str] = ContextVar("reads_from", default=DEFAULT_DB_ALIAS)
 
 
+class SameAnywhereError(Exception):
+    """Says of what was read from the replica what the database would say, too, and is not asked for it again."""
+
+
 class Router:
     """Django's database router: reads inside of :func:`read` go to the replica, everything else to the database."""
 
@@ -102,6 +106,7 @@ def read(work: Callable[[], T], eon: int | None = None) -> T:
     of `eon` if one is given; else from the database. Inside of a transaction it is always the database.
 
     What goes wrong with the replica, or is not found there, is asked of the database again: `work` may run twice.
+    Raises a SameAnywhereError of `work` at once.
     """
     if not _usable(eon):
         return work()
@@ -109,6 +114,8 @@ def read(work: Callable[[], T], eon: int | None = None) -> T:
     try:
         with _watched():
             return work()
+    except SameAnywhereError:
+        raise
     except (DatabaseError, InterfaceError) as error:
         _pause(f"{type(error).__name__}: {error}")
     except Exception as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from uuid import UUID
 
 from django.conf import settings
@@ -18,12 +18,13 @@ from django.utils import timezone
 
 from ledger import engine
 from ledger import kept_plans as plans
-from ledger.accounts_sql import LOCK, open_accounts, saving
+from ledger.accounts_sql import LOCK, lock_wallets, open_accounts, saving
 from ledger.columns import Columns
 from ledger.engine import (
     ChainEffect,
     Command,
     Event,
+    Fill,
     Key,
     Moved,
     OrderPlaced,
@@ -33,6 +34,7 @@ from ledger.engine import (
 )
 from ledger.facts import Findings, Situation, read_situation
 from ledger.kept_plans import Call, Kept, kept_plans, own_transaction
+from ledger.lost_commits import CommitUnknownError, Session, was_written
 from ledger.models import ChainStatus, Outbox
 from ledger.models import Event as Told
 from ledger.orders import StoredOrder, Writer
@@ -40,7 +42,7 @@ from ledger.orders_sql import KEEP_MARKERS
 from ledger.sql import Row, array, fetch, join
 from ledger.transfers_sql import ADD_TRANSFERS
 from ledger.tx_ids import new_tx_id
-from operator_api.error_codes import ErrorCode
+from operator_api.error_codes import NO_DATABASE, ErrorCode
 from operator_api.keys import OperatorKey, operator_key
 from operator_api.locks import sharing
 
@@ -125,18 +127,46 @@ def stopped(status: ChainStatus) -> ErrorCode | None:
 
 
 def execute(commands: Sequence[Command]) -> list[Outcome]:
-    """Decide and write the commands in a transaction of their own; one outcome each, in order."""
+    """Decide and write the commands in a transaction of their own; one outcome each, in order. If the connection is
+    lost at its COMMIT the rows tell whether that was done. Raises CommitUnknownError if they cannot."""
     if not commands:
         return []
-    with own_transaction() as run_last:
-        outcomes, last = _run(commands)
-        run_last(*last)
+    outcomes: list[Outcome] = []
+    try:
+        with own_transaction() as run_last:
+            outcomes, last = _run(commands)
+            session = Session()
+            run_last(*last)
+    except NO_DATABASE as error:
+        if not outcomes or not session.lost or not _written(outcomes, error):
+            raise
     return outcomes
+
+
+def _written(outcomes: Sequence[Outcome], error: Exception) -> bool:
+    """Whether a batch was committed though `error` came of it: its rows are all there or none is, and no other
+    attempt has the id of a new one. Raises CommitUnknownError."""
+    accepted = [outcome for outcome in outcomes if not isinstance(outcome, Refusal)]
+    if not accepted:
+        return True
+    for outcome in accepted:
+        if isinstance(outcome, StoredTransfer):
+            return was_written(partial(_is_there, outcome.tx_id, outcome.event.sender.wallet))
+        if isinstance(outcome, StoredOrder) and isinstance(outcome.event, OrderPlaced):
+            return was_written(partial(_is_there, outcome.order.tx_id, outcome.order.debit.wallet))
+    raise CommitUnknownError("the connection was lost at the COMMIT of what adds no row") from error
+
+
+def _is_there(tx_id: UUID, wallet: int) -> bool:
+    """Whether there is a transfer or order. Whoever is about to write one of the wallet is waited for."""
+    lock_wallets([wallet])
+    return bool(fetch("SELECT 1 FROM ledger_transfer WHERE tx_id = %s LIMIT 1", [tx_id]))
 
 
 def run(commands: Sequence[Command], arrivals: Mapping[int, int] | None = None) -> list[Outcome]:
     """Decide and write the commands inside the caller's transaction. Orders that they match get their places in
-    line from `arrivals`, by row, if they are there.
+    line from `arrivals`, by row, if they are there. Nothing is decided after a fill that is refused, which is the
+    last outcome then: the others count on it, and the caller undoes all of them.
 
     Raises HubNotReadyError, and ValueError for a fact of the chain that comes after its eon was closed.
     """
@@ -176,6 +206,8 @@ def _run(
             accounts.update(after)
             changed.update(after)
             found.note(event)
+        elif isinstance(command, Fill):
+            break
     return _write(events, changed, situation, arrivals or {})
 
 

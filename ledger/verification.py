@@ -10,7 +10,8 @@ from typing import Final
 
 from django.conf import settings
 
-from ledger.sql import execute, fetch
+from ledger.orders_sql import ITS_WALLETS, JOINS
+from ledger.sql import by_id, execute, fetch
 from nocust.signatures import is_valid
 from nocust.swaps import SwapOrder, WalletPosition, empty_marker, order_states
 
@@ -18,14 +19,13 @@ BATCH: Final = 200
 """Rows verified between two writes."""
 
 UNVERIFIED = (
-    "SELECT t.id, t.tx_id, t.eon_number, t.amount, t.amount_swapped, t.nonce, w.address, dt.address, ct.address,"
-    " w.trail_identifier, c.trail_identifier, d.wallet_signature, g.wallet_signature, f.wallet_signature,"
-    " t.debit_marker_signature, t.credit_marker_signature FROM ledger_transfer t"
-    " JOIN ledger_wallet w ON w.id = t.wallet_id JOIN ledger_token dt ON dt.id = w.token_id"
-    " JOIN ledger_wallet c ON c.id = t.recipient_id JOIN ledger_token ct ON ct.id = c.token_id"
-    " JOIN ledger_activestate d ON d.id = t.sender_active_state_id"
-    " JOIN ledger_activestate g ON g.id = t.recipient_active_state_id"
-    " JOIN ledger_activestate f ON f.id = t.recipient_fulfillment_active_state_id"
+    "SELECT t.id, t.tx_id, t.eon_number, t.amount, t.amount_swapped, t.nonce,"  # noqa: S608  (constants)
+    " w.address, dt.address, ct.address,"
+    " w.trail_identifier, r.trail_identifier, d.wallet_signature, g.wallet_signature, f.wallet_signature,"
+    f" t.debit_marker_signature, t.credit_marker_signature FROM ledger_transfer t {ITS_WALLETS}"
+    f" {by_id('ledger_token', 'w.token_id', 'dt')} {by_id('ledger_token', 'r.token_id', 'ct')}"
+    f" {by_id('ledger_activestate', 't.sender_active_state_id', 'd')}"
+    f" {by_id('ledger_activestate', 't.recipient_active_state_id', 'g')} {JOINS}"
     " WHERE t.swap AND NOT t.processed AND t.verified IS NULL"
 )
 

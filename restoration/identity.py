@@ -14,6 +14,8 @@ from typing import Any
 from django.core.cache import cache
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection
 
+from operator_api.error_codes import NO_DATABASE
+
 logger = logging.getLogger(__name__)
 
 _NOW = """
@@ -63,7 +65,11 @@ POSITION = """
 
 def look(connection: Any, **_signal: object) -> None:
     """Compare a fresh connection's database with what it was; a hold is made where they differ. Before the first
-    migration, where PostgreSQL does not tell, and for a replica, nothing is done."""
+    migration, where PostgreSQL may not tell, and for the replica, nothing is done.
+
+    Raises NO_DATABASE if the answer did not come, or the server is a standby still: the connection is closed then,
+    and who asks for one looks again. One that was not looked at must not be written to.
+    """
     if connection.vendor != "postgresql" or connection.alias != DEFAULT_DB_ALIAS:
         return
     try:
@@ -75,6 +81,9 @@ def look(connection: Any, **_signal: object) -> None:
             for (reason,) in cursor.fetchall():
                 logger.critical("%s: the hub signs nothing until 'manage.py after_restore' decides", reason)
             cursor.execute(FIRST)
+    except NO_DATABASE:
+        connection.close()
+        raise
     except DatabaseError as error:
         logger.warning("cannot tell whether this database was restored: %s", error)
 

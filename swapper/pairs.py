@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from ledger.models import Token, TokenPair
+from ledger.orders_sql import ITS_WALLETS
 from ledger.sql import fetch
 from nocust.addresses import parse_address
 from nocust.errors import NocustError
@@ -20,8 +21,7 @@ SETTLE: Final = 2 * PAIRS_FOR
 """Seconds in which every process has read that a pair is paused, and has written the orders it had taken before."""
 
 OPEN_ORDERS = (
-    "SELECT w.token_id, r.token_id, count(DISTINCT t.tx_id) FROM ledger_transfer t"
-    " JOIN ledger_wallet w ON w.id = t.wallet_id JOIN ledger_wallet r ON r.id = t.recipient_id"
+    f"SELECT w.token_id, r.token_id, count(DISTINCT t.tx_id) FROM ledger_transfer t {ITS_WALLETS}"  # noqa: S608
     " WHERE t.swap AND NOT t.processed GROUP BY w.token_id, r.token_id"
 )
 

@@ -19,9 +19,8 @@ from django.db import (
 )
 from django.db.transaction import TransactionManagementError
 
-from ledger import kept_plans, store
+from ledger import store
 from ledger.accounts_sql import saving
-from ledger.engine import Refusal
 from ledger.group_commit import GroupCommitter
 from ledger.kept_plans import Call, Kept, own_transaction, run
 from ledger.models import Transfer
@@ -222,37 +221,6 @@ def test_a_batch_that_fails_as_it_is_written_leaves_nothing(
     assert (row_counts(), account_rows()) == before
     monkeypatch.undo()
     assert isinstance(store.execute([command])[0], StoredTransfer)
-    check_ledger()
-
-
-@pytest.mark.parametrize("committed", [False, True])
-def test_a_connection_that_is_lost_at_the_commit(
-    play: Play, monkeypatch: pytest.MonkeyPatch, committed: bool
-) -> None:
-    """The batch is tried again, one by one: what was written is told from what was not."""
-    players = funded(play, 4)
-    commands = [player.transfer(players[3].owner, 1) for player in players[:3]]
-    send = kept_plans._send
-    lost: list[str] = []
-
-    def losing(cursor: Any, calls: Any, *after: str) -> None:
-        if not after or lost:
-            return send(cursor, calls, *after)
-        lost.extend(after)
-        if committed:
-            send(cursor, calls, *after)
-        lose_connection()
-        return send(cursor, calls, *after)
-
-    monkeypatch.setattr(kept_plans, "_send", losing)
-    outcomes = GroupCommitter().submit_all(commands)
-    assert lost == ["COMMIT"]
-    if committed:
-        assert [outcome.code for outcome in outcomes if isinstance(outcome, Refusal)] == 3 * ["unique"]
-    else:
-        assert all(isinstance(outcome, StoredTransfer) for outcome in outcomes), outcomes
-    assert usable()
-    assert Transfer.objects.count() == 3
     check_ledger()
 
 

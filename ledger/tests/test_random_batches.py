@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 
+from heartbeat.checks import states_differ
 from ledger import engine, store
 from ledger.accounts_sql import load_accounts
 from ledger.engine import Command, Order, PlaceOrder, Refusal, Transfer
@@ -231,6 +232,7 @@ class Batch:
         assert self.available == {wallet: account.available for wallet, account in accounts.items()}
         assert self.received == {wallet: account.received for wallet, account in accounts.items()}
         check_sets(self.game.play.eon)
+        assert states_differ(store.chain_status()) == {}
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -19,6 +19,8 @@ from django.core.cache import cache
 from django.db import DatabaseError, connections, transaction
 from django.test import Client
 
+from auditor.bounded import TooManyRowsError
+from auditor.listing import Counts
 from auditor.views import find_wallet_states
 from contractor.models import Alarm
 from heartbeat import tasks, watch
@@ -306,6 +308,24 @@ def test_figures_and_lists_of_closed_eons(
     cache.clear()
     assert json.loads(Client().get("/analytics/transactions/").content)["total"] == 1
     assert seen == ["replica"]
+
+
+def test_what_takes_too_long_to_find_is_not_looked_for_twice(
+    play: Play, standby: Standby, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paid(play)
+    play.next_eon()
+    catch_up(standby)
+    asked: list[str] = []
+
+    def count(_: Any) -> int:
+        asked.append(source())
+        raise TooManyRowsError
+
+    monkeypatch.setattr("auditor.listing.count", count)
+    monkeypatch.setattr("auditor.listing.counts", Counts())
+    assert Client().get("/audit/transactions/?eon_number=1").status_code == 400
+    assert asked == ["replica"]
 
 
 class Process:

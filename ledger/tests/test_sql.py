@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import DataError, IntegrityError, transaction
+from django.db import DataError, IntegrityError, OperationalError, transaction
 
 from ledger.sql import array, copy, execute, fetch, write
+from ledger.tests.test_own_transaction import lose_connection
 
 pytestmark = pytest.mark.django_db
 LARGEST = 2**256 - 1
@@ -39,12 +41,34 @@ def test_copied_rows_are_those_that_were_given() -> None:
     ] == rows
 
 
+def copy_row() -> None:
+    copy("ledger_matching", "taker_id", [(1,)])
+
+
+def write_row() -> None:
+    write("UPDATE ledger_token SET trail = n.id FROM (VALUES %s) n (id)", [(0,)])
+
+
 def test_what_rows_are_refused_for_is_an_error_of_django() -> None:
     """Who catches those of its other statements catches these."""
     with pytest.raises(IntegrityError), transaction.atomic():
         copy("ledger_matching", "taker_id", [(1,)])
     with pytest.raises(DataError), transaction.atomic():
         write("UPDATE ledger_token SET trail = 1 / n.id FROM (VALUES %s) n (id) WHERE 1 / n.id = 1", [(0,)])
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("write_rows", [copy_row, write_row])
+def test_a_session_that_ends_as_rows_are_written_is_an_error_of_django(
+    write_rows: Callable[[], None],
+) -> None:
+    def lose_and_write() -> None:
+        with transaction.atomic():
+            lose_connection()
+            write_rows()
+
+    with pytest.raises(OperationalError):
+        lose_and_write()
 
 
 def test_arrays_hold_what_was_given() -> None:

@@ -139,6 +139,30 @@ def test_a_change_of_the_databases_identity_holds_the_hub_once(play: Play) -> No
         holds.decide(Hold.Decision.NOTHING_LOST, 0)
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_whose_database_could_not_be_compared_is_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Play()
+    identity.look(connection)
+    Identity.objects.update(timeline="000000AA")
+    other = connection.copy()
+    options = {**connection.settings_dict["OPTIONS"], "options": "-c lock_timeout=50"}
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("BEGIN; LOCK TABLE restoration_identity")
+            connection.close()
+            for _ in range(2):
+                with pytest.raises(OperationalError, match="lock timeout"):
+                    connection.ensure_connection()
+            cursor.execute("ROLLBACK")
+    finally:
+        other.close()
+    connection.ensure_connection()
+    assert "from timeline 000000AA" in Hold.objects.get().reason
+
+
 @pytest.fixture
 def witness(play: Play) -> Iterator[str]:
     """The key of a witness that was written just now."""

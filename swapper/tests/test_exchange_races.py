@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
+from heartbeat.tests.drill import Drill
 from ledger import store
 from ledger.accounts_sql import lock_wallets
 from ledger.engine import PlaceOrder, Refusal
@@ -168,6 +169,29 @@ def test_frozen_after_the_pass_has_read_it(
     assert refused
     assert [market.matched(one)[0] for one in (frozen, left)] == [0, 100]
     assert market.in_memory() == market.in_database()
+    check_ledger()
+
+
+def test_frozen_before_other_fills_that_count_on_its_own(
+    market: MarketPlay, monkeypatch: pytest.MonkeyPatch, drill: Drill
+) -> None:
+    """What the taker gets of the frozen order is what lets it take a fill that is rounded to its loss. The pass is
+    made again, without either, and that is nothing to tell anybody."""
+    frozen = market.order(237, 237, sells=1)
+    market.exchange.step()
+    taker, last = market.order(242, 232), market.order(109, 112, sells=1, sell=False)
+
+    def lock(wallets: Sequence[int]) -> None:
+        if not market.row(frozen).cancelled:
+            outcome = Running(lambda: done(frozen.freeze())).outcome()
+            assert not isinstance(outcome, BaseException), outcome
+        lock_wallets(wallets)
+
+    monkeypatch.setattr("swapper.exchange.lock_wallets", lock)
+    assert market.exchange.step() == 2
+    assert [market.matched(one) for one in (frozen, taker, last)] == 3 * [(0, 0)]
+    assert market.in_memory() == market.in_database()
+    assert drill.quiet()
     check_ledger()
 
 
