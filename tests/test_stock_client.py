@@ -76,3 +76,23 @@ def test_stock_client_passes_the_acceptance_list(stack: Stack, driver: str) -> N
     assert code == 0, f"{report}\n{errors}"
     assert steps[-1]["step"] == "all", report
     assert all(step["ok"] for step in steps), report
+
+
+@pytest.mark.stack
+@pytest.mark.timeout(300)
+def test_the_first_payment_of_the_readme(stack: Stack) -> None:
+    finished = subprocess.run(
+        ["node", str(ROOT / "docs" / "examples" / "first_payment.js")],
+        env={
+            **os.environ,
+            "NODE_PATH": str(MODULES),
+            "HUB_URL": stack.hub_url,
+            "NODE_URL": stack.node_url,
+        },
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert finished.stdout.endswith("bob has 1000 wei with the hub\n")

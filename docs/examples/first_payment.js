@@ -9,7 +9,8 @@ const Web3 = require('web3')
 const HUB = process.env.HUB_URL || 'http://localhost:8123/'
 const NODE = process.env.NODE_URL || 'http://localhost:8545/'
 const CONTRACT = '0x9561C133DD8580860B6b7E504bC5Aa500f0f06a7' // and the address that stands for Ether
-const RICH = '0x4f3edf983ac636a65a842ce7c78d9aa706d3b113bce9c46f30d7d21715b23b1d' // of the development chain
+// The second account of the development chain. The first is the operator's: the hub itself counts its transactions.
+const RICH = '0x6cbed15c793ce57650b9877cf6fa156fbef513c4e6134f022a85b1ffdd59b2a1'
 const GAS_PRICE = 100000000 // wei
 
 async function main() {
