@@ -9,7 +9,7 @@ from django.conf import settings
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
-from ledger.engine import CancelOrder, FinalizeOrder, FreezeOrder, Owner, PlaceOrder
+from ledger.engine import HIGHEST_ORDERED, CancelOrder, FinalizeOrder, FreezeOrder, Owner, PlaceOrder
 from nocust.messages import balance_marker_hash
 from nocust.signatures import SIGNATURE_LENGTH, is_valid
 from operator_api.error_codes import ErrorCode
@@ -17,13 +17,12 @@ from operator_api.input_fields import AmountInput, SignatureObject, WalletInput
 from operator_api.rest import object_error, validated
 from swapper.selectors import KnownOrder
 
-HIGHEST_AMOUNT: Final = 2**128 - 1
-"""The contract keeps the amounts of a challenged order in 128 bits, so no order is accepted that it could not
-judge."""
+HIGHEST_AMOUNT: Final = HIGHEST_ORDERED // 2
+"""An order's amounts are counted twice in the states that end it."""
 
 
 class OrderAmountInput(AmountInput):
-    """An amount of an order, 1 to 2**128 - 1."""
+    """An amount of an order, 1 to `HIGHEST_AMOUNT`."""
 
     def __init__(self, code: ErrorCode, zero: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -88,10 +87,10 @@ class OrderSerializer(serializers.Serializer[Any]):
     amount = OrderAmountInput(
         ErrorCode.INVALID_DEBIT_AMOUNT,
         zero=ErrorCode.INVALID_DEBIT_AMOUNT.code,
-        help_text="given at most; all that the wallet can spend, below 2**128",
+        help_text="given at most; all that the wallet can spend, 1 to 2**126 - 1",
     )
     amount_swapped = OrderAmountInput(
-        ErrorCode.INVALID_CREDIT_AMOUNT, zero="min_value", help_text="wanted for it, 1 to 2**128 - 1"
+        ErrorCode.INVALID_CREDIT_AMOUNT, zero="min_value", help_text="wanted for it, 1 to 2**126 - 1"
     )
     nonce = AmountInput(help_text="no other transaction of the wallet has it in any of the order's eons")
     eon_number = serializers.IntegerField(min_value=0, max_value=2**63 - 1, help_text="the latest eon")

@@ -45,10 +45,12 @@ from ledger.engine.order_events import (
     orders_after,
 )
 from ledger.engine.orders import Order, SignedState
-from ledger.engine.rules import Facts, Rules
+from ledger.engine.rules import HIGHEST_COUNTER, HIGHEST_ORDERED, Facts, Rules
 from ledger.engine.swaps import carry_over
 
 __all__ = [
+    "HIGHEST_COUNTER",
+    "HIGHEST_ORDERED",
     "Account",
     "Accounts",
     "CancelOrder",

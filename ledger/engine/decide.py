@@ -19,7 +19,7 @@ from ledger.engine.events import (
     WithdrawalCancelled,
     WithdrawalRequested,
 )
-from ledger.engine.rules import Facts, Rules
+from ledger.engine.rules import HIGHEST_COUNTER, Facts, Rules
 from ledger.engine.swaps import decide_action, decide_place, ordered, used
 from nocust.encoding import MAX_UINT256
 from nocust.leaves import OPEN_POSITION, transfer_leaf
@@ -100,8 +100,8 @@ def _funds(command: Transfer, sender: Account, recipient: Account, facts: Facts)
             "DEBIT_WALLET_BALANCE_MARKER_EXCEED_BALANCE",
             f"{command.marker} claimed, {spendable - command.amount} would be left",
         )
-    if recipient.received + command.amount > MAX_UINT256 or sender.spent + command.amount > MAX_UINT256:
-        return Refusal("DEBIT_WALLET_OVERSPENDING", "the counters of an eon end at 2**256 - 1")
+    if sender.spent + command.amount > HIGHEST_COUNTER or recipient.received + command.amount > MAX_UINT256:
+        return Refusal("DEBIT_WALLET_OVERSPENDING", "the contract cannot judge counters beyond 2**128 - 1")
     return None
 
 

@@ -10,6 +10,12 @@ from ledger.engine.orders import Order
 
 EMPTY: frozenset[int] = frozenset()
 
+HIGHEST_COUNTER = 2**128 - 1
+"""The contract takes no challenge about a state that has spent or gained more."""
+HIGHEST_ORDERED = 2**127 - 1
+"""What orders may count up to. The rest is for what they are matched beyond what they ask and for payments after
+them: of all tokens together the contract holds less than 2**112 an eon."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:

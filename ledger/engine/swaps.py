@@ -28,8 +28,8 @@ from ledger.engine.order_events import (
     Side,
 )
 from ledger.engine.orders import Order, SignedState
-from ledger.engine.rules import Facts, Rules
-from nocust.encoding import MAX_UINT256, ZERO_HASH
+from ledger.engine.rules import HIGHEST_ORDERED, Facts, Rules
+from nocust.encoding import ZERO_HASH
 from nocust.matching_orders import within_limits
 from nocust.messages import freeze_hash
 from nocust.signatures import is_valid
@@ -101,11 +101,20 @@ def _order_funds(command: PlaceOrder, debit: Account, credit: Account, facts: Fa
         )
     if credit.available:
         return Refusal("CREDIT_WALLET_BALANCE_NOT_ZERO", f"the wallet has {credit.available}")
-    # The states that end an order count its amounts once more, and those of later eons outbid them by one.
-    given = debit.spent + debit.gained + 2 * command.amount
-    wanted = credit.spent + credit.gained + 2 * command.amount_swapped
-    if max(given, wanted) >= MAX_UINT256:
-        return Refusal("DEBIT_WALLET_OVERSPENDING", "the counters of an eon end at 2**256 - 1")
+    return _countable(command, debit, credit)
+
+
+def _countable(command: PlaceOrder, debit: Account, credit: Account) -> Refusal | None:
+    """Why the owner could not challenge the states that end the order: they count its amounts once more, what was
+    wanted even if nothing was matched."""
+    for wallet, amount, code in (
+        (debit, command.amount, "INVALID_DEBIT_AMOUNT"),
+        (credit, command.amount_swapped, "INVALID_CREDIT_AMOUNT"),
+    ):
+        if max(wallet.spent, wallet.gained) + 2 * amount > HIGHEST_ORDERED:
+            return Refusal(
+                code, "the wallet's counters of an eon would be beyond what the contract can judge"
+            )
     return None
 
 

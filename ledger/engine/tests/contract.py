@@ -35,6 +35,11 @@ class Record:
     final: int
 
 
+def takes_state(spent: int, gained: int) -> bool:
+    """Whether the owner can challenge with a state that the operator signed (`_issue`)."""
+    return max(spent, gained) <= WORD128  # +
+
+
 def answers_state(leaf: Leaf, allotted_before: int, spent: int, gained: int) -> bool:
     """Whether the leaf answers a challenge with the allotment of the checkpoint before and a state that the
     operator signed in the eon (`_checkBalance`)."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ledger.engine import Deposit, Refusal, Transfer, Transferred
-from ledger.engine.tests.world import CONTRACT, MAX_AMOUNT, SLA_THRESHOLD, TOKENS, World, players
+from ledger.engine import HIGHEST_COUNTER, Deposit, Refusal, Transfer, Transferred
+from ledger.engine.tests.world import CONTRACT, SLA_THRESHOLD, TOKENS, World, players
 
 
 @pytest.fixture
@@ -71,18 +71,18 @@ def test_exempt_addresses_send_and_receive_without_limit(world: World) -> None:
         assert isinstance(_send(world, 1, 0), Transferred)
 
 
-def test_totals_of_an_eon_end_at_256_bits() -> None:
+def test_payments_of_an_eon_end_where_the_contract_takes_no_challenge() -> None:
     world = World(players(3))
     sender, recipient = world.wallets[0], world.wallets[1]
-    world.submit(Deposit(sender.owner, 1, MAX_AMOUNT))
+    world.submit(Deposit(sender.owner, 1, HIGHEST_COUNTER))
     for giver, taker in ((sender, recipient), (recipient, sender)):
-        command = giver.transfer(taker.owner, MAX_AMOUNT)
+        command = giver.transfer(taker.owner, HIGHEST_COUNTER)
         outcome = world.submit(command)
         assert isinstance(outcome, Transferred)
         giver.accepted(command, outcome.position)
     command = Transfer(sender.owner, recipient.owner, 1, 1, 99, 0, b"", b"")
     assert world.submit(command) == Refusal(
-        "DEBIT_WALLET_OVERSPENDING", "the counters of an eon end at 2**256 - 1"
+        "DEBIT_WALLET_OVERSPENDING", "the contract cannot judge counters beyond 2**128 - 1"
     )
 
 

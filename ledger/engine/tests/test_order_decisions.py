@@ -6,9 +6,19 @@ from uuid import UUID
 
 import pytest
 
-from ledger.engine import Deposit, Fill, Filled, OrderCancelled, OrderPlaced, Refusal
+from ledger.engine import (
+    HIGHEST_ORDERED,
+    Deposit,
+    Fill,
+    Filled,
+    OrderCancelled,
+    OrderFinalized,
+    OrderPlaced,
+    Refusal,
+)
+from ledger.engine.tests.contract import takes_state
 from ledger.engine.tests.market import TOKENS, Market
-from ledger.engine.tests.world import CONTRACT, MAX_AMOUNT
+from ledger.engine.tests.world import CONTRACT
 from operator_api.simulation.traders import Trader
 
 
@@ -39,17 +49,43 @@ def fill(taker: Trader, maker: Trader, gives: int, gets: int) -> Fill:
     return Fill(taker.tx_id, maker.tx_id, gives, gets, owners)
 
 
-def test_the_largest_order_can_be_ended() -> None:
-    """What ends it outbids what was signed for later eons, all within 256 bits."""
+LARGEST = HIGHEST_ORDERED // 2
+
+
+def test_an_order_for_more_than_can_be_challenged_is_refused() -> None:
     one = trader(1, *TOKENS[:2])
     made = world(one)
-    largest = (MAX_AMOUNT - 1) // 2
-    refused = made.submit(one.place(100, largest + 1, 2))
+    refused = made.submit(one.place(100, LARGEST + 1, 2))
     assert isinstance(refused, Refusal)
-    assert refused.code == "DEBIT_WALLET_OVERSPENDING"
-    place(made, one, 100, largest, eons=2)
+    assert refused.code == "INVALID_CREDIT_AMOUNT"
+
+
+def test_the_largest_order_leaves_nothing_that_cannot_be_challenged() -> None:
+    """What ends it counts what was wanted twice, and another order of the eon would go on from there."""
+    one = trader(1, *TOKENS[:2])
+    made = world(one)
+    place(made, one, 100, LARGEST, eons=2)
     made.submit(one.freeze())
     assert isinstance(made.submit(one.cancel(0, 0)), OrderCancelled)
+    one.closed(0, 0)
+    refused = made.submit(one.place(100, LARGEST, 2))
+    assert isinstance(refused, Refusal)
+    assert refused.code == "INVALID_CREDIT_AMOUNT"
+    assert isinstance(made.submit(one.place(100, 200, 2)), OrderPlaced)
+    assert all(takes_state(state.spent, state.gained) for states in made.states.values() for state in states)
+
+
+def test_as_much_as_the_contract_holds_for_an_order_can_be_challenged() -> None:
+    """Whatever the largest order gets, and pays on afterwards."""
+    everything = 2**112 - 1
+    seller, buyer = trader(1, *TOKENS[:2]), trader(2, TOKENS[1], TOKENS[0])
+    made = world(seller, buyer, funds=everything)
+    place(made, seller, everything, 1)
+    place(made, buyer, everything, everything)
+    assert isinstance(made.submit(fill(buyer, seller, everything, everything)), Filled)
+    assert isinstance(made.submit(seller.finalize(everything)), OrderFinalized)
+    assert isinstance(made.submit(buyer.finalize(everything)), OrderFinalized)
+    assert all(takes_state(state.spent, state.gained) for states in made.states.values() for state in states)
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,7 @@ class Exchange(Trading):
             allotted = self.world.allotments.get((wallet.wallet_id, eon), 0)
             assert contract.answers_state(leaf, allotted, 0, 0)
             for state in self.world.states.get((wallet.wallet_id, eon), []):
+                assert contract.takes_state(state.spent, state.gained)
                 assert contract.answers_state(leaf, allotted, state.spent, state.gained)
         for order in self.world.orders_of(eon):
             debit, credit = (self.world.leaf(side.wallet, eon) for side in (order.debit, order.credit))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ledger.engine import (
+    HIGHEST_COUNTER,
     Account,
     CancelWithdrawal,
     Deposit,
@@ -34,7 +35,7 @@ peers = st.tuples(pick, st.integers(min_value=1, max_value=OWNERS - 1))
 """A sender, and how many places after it, in the same token, the recipient stands."""
 amounts = st.one_of(
     st.integers(min_value=0, max_value=100),
-    st.sampled_from([0, 1, 2**128, 2**255, MAX_AMOUNT - 1, MAX_AMOUNT]),
+    st.sampled_from([0, 1, 2**127, HIGHEST_COUNTER, 2**255, MAX_AMOUNT - 1, MAX_AMOUNT]),
 )
 COUNTERS = ("spent", "gained", "received", "deposited", "set_size")
 ALWAYS_POSITIVE = ("spent", "gained", "received", "deposited", "passive_marker")
@@ -273,7 +274,7 @@ class Ledger(RuleBasedStateMachine):
             and self.world.entries[recipient.wallet, command.eon] > SLA_THRESHOLD,
             "DEBIT_WALLET_OVERSPENDING": command.amount > spendable,
             "DEBIT_WALLET_BALANCE_MARKER_EXCEED_BALANCE": command.amount + command.marker > spendable,
-            "counters": max(spent, received) + command.amount > MAX_AMOUNT,
+            "counters": spent + command.amount > HIGHEST_COUNTER or received + command.amount > MAX_AMOUNT,
         }
         failed = next((code for code, failed in checks.items() if failed), None)
         return "DEBIT_WALLET_OVERSPENDING" if failed == "counters" else failed
