@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,8 +93,9 @@ def spawn(program: Program, log: Path) -> Child:
     account = program.account
     command = [setpriv, "--pdeathsig", program.death_signal.name, "--", *program.command]
     set_aside(log)
-    with log.open("ab") as output:
-        try:
+    try:
+        log.parent.mkdir(exist_ok=True, mode=0o700)
+        with log.open("ab") as output:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -106,17 +109,24 @@ def spawn(program: Program, log: Path) -> Child:
                 group=account.gid if account else None,
                 extra_groups=[] if account else None,
             )
-        except OSError as error:
-            raise HubError(f"{program.name} cannot be started ({program.command[0]}): {error}") from error
+    except OSError as error:
+        raise HubError(f"{program.name} cannot be started ({program.command[0]}): {error}") from error
     return Child(program, log, process, proc.start_time(process.pid))
 
 
 def set_aside(log: Path) -> None:
-    """Keep a large log as `NAME.log.1` and empty it; writers append, so they go on in the emptied file."""
-    if log.exists() and log.stat().st_size > KEEP_LOG:
-        shutil.copyfile(log, log.with_name(log.name + ".1"))
-        with log.open("r+b") as file:
-            file.truncate(0)
+    """Keep a large log as `NAME.log.1` and empty it; writers append, so they go on in the emptied file. Where there
+    is no room for the copy it is left as it is."""
+    copy = log.with_name(log.name + ".new")
+    try:
+        if log.stat().st_size <= KEEP_LOG:
+            return
+        shutil.copyfile(log, copy)
+        copy.replace(log.with_name(log.name + ".1"))
+        os.truncate(log, 0)
+    except OSError:
+        with suppress(OSError):
+            copy.unlink()
 
 
 def last_lines(log: Path, count: int = LAST_LINES) -> str:

@@ -72,13 +72,16 @@ def running(folder: Path) -> Record | None:
 
 
 def write(folder: Path, record: Record) -> None:
-    """Replace the file, readable by its owner alone: it holds the database's password."""
+    """Replace the file, readable by its owner alone: it holds the database's password. Raises HubError."""
     target = _file(folder)
     fresh = target.with_suffix(".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(asdict(record), file, indent=1)
-    fresh.replace(target)
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(asdict(record), file, indent=1)
+        fresh.replace(target)
+    except OSError as error:
+        raise HubError(f"The state of the processes cannot be written: {error}") from error
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 WIDTH = 34  # columns of a step's name
@@ -21,7 +21,8 @@ class Progress:
         self._began = time.time()
 
     def _write(self, text: str) -> None:
-        print(text, end="", file=self._stream, flush=True)
+        with suppress(OSError):  # a terminal that was closed, a full disk: no reason to end what runs
+            print(text, end="", file=self._stream, flush=True)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:

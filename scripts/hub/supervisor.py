@@ -46,8 +46,8 @@ class Slot:
 class Supervisor:
     """Runs programs whose logs go to `logs/NAME.log`.
 
-    `say` gets a line for each event, `changed` is called after each change of a pid; `limit` is how many
-    unexpected ends of one program within WINDOW are too many.
+    `say` gets a line for each event, `changed` is called after each change of a pid and may raise HubError; `limit`
+    is how many unexpected ends of one program within WINDOW are too many.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Supervisor:
         self._say = say
         self._changed = changed
         self._leaving: list[Child] = []  # replaced, and not ended yet
+        self._untold = False
         self._next_log_check = time.monotonic() + LOG_CHECK
 
     def log(self, name: str) -> Path:
@@ -81,7 +82,7 @@ class Supervisor:
         """
         child = spawn(program, self.log(program.name))
         self.slots[program.name] = Slot(program, child)
-        self._changed()
+        self._tell()
         self._await_ready(child, seconds)
         return child
 
@@ -112,7 +113,7 @@ class Supervisor:
             raise
         old, slot.child, slot.program = slot.child, child, program
         slot.restarts += 1
-        self._changed()
+        self._tell()
         if old is not None:
             self._see_off(old)
 
@@ -134,6 +135,7 @@ class Supervisor:
             if time.monotonic() > deadline:
                 child.signal(signal.SIGKILL)
                 self._say(f"{child.program.name} did not end in time and was killed")
+                deadline = float("inf")
             self._pause()
         self._leaving.remove(child)
 
@@ -187,29 +189,50 @@ class Supervisor:
             if code is not None:
                 self._died(slot, code, now)
             elif slot.child is None and now >= slot.next_start:
-                slot.child = spawn(slot.program, self.log(slot.program.name))
-                slot.restarts += 1
-                self._changed()
+                self._start_again(slot, now)
         if now > self._next_log_check:
             self._next_log_check = now + LOG_CHECK
             for name in self.slots:
                 set_aside(self.log(name))
+            if self._untold:
+                self._tell()
+
+    def _tell(self) -> None:
+        """Tell of a change; what cannot be told, on a full disk perhaps, is tried again with the next look at the
+        logs: the programs matter more."""
+        try:
+            self._changed()
+            self._untold = False
+        except HubError as error:
+            self._untold = True
+            self._say(str(error))
+
+    def _start_again(self, slot: Slot, now: float) -> None:
+        try:
+            slot.child = spawn(slot.program, self.log(slot.program.name))
+        except HubError as error:  # no more processes, no room for its log: that may pass, too
+            self._failed(slot, f"was not started: {error}", now)
+            return
+        slot.restarts += 1
+        self._tell()
 
     def _died(self, slot: Slot, code: int, now: float) -> None:
-        name = slot.program.name
         slot.child = None
+        self._failed(slot, describe_end(code), now)
+
+    def _failed(self, slot: Slot, what: str, now: float) -> None:
+        """Have it started again later, or give up. Raises HubError."""
+        name = slot.program.name
         slot.deaths.append(now)
         while slot.deaths[0] < now - WINDOW:
             slot.deaths.popleft()
         if len(slot.deaths) > self.limit:
             times = len(slot.deaths)
-            raise HubError(
-                f"Gave up: {self._failure(name, f'{describe_end(code)}, {times} times in {WINDOW:.0f} s')}"
-            )
+            raise HubError(f"Gave up: {self._failure(name, f'{what}, {times} times in {WINDOW:.0f} s')}")
         delay = DELAYS[min(len(slot.deaths), len(DELAYS)) - 1]
         slot.next_start = now + delay
-        self._changed()
-        self._say(f"{name} {describe_end(code)}; starting it again in {delay:g} s (log: {self.log(name)})")
+        self._tell()
+        self._say(f"{name} {what}; starting it again in {delay:g} s (log: {self.log(name)})")
 
     def stop(self, groups: list[list[str]] | None = None) -> None:
         """End every program: groups of names one after the other, or all in reverse order of their start."""
@@ -219,7 +242,7 @@ class Supervisor:
             slots = [self.slots.pop(name) for name in names if name in self.slots]
             for name in _end([slot.child for slot in slots if slot.child is not None]):
                 self._say(f"{name} did not end in time and was killed")
-        self._changed()
+        self._tell()
 
 
 def _finished(children: list[Child]) -> bool:

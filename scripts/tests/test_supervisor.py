@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import signal
 import subprocess
@@ -18,6 +20,7 @@ from scripts.hub import proc, supervisor
 from scripts.hub.child import Program
 from scripts.hub.config import ROOT
 from scripts.hub.errors import HubError, StopRequested
+from scripts.hub.progress import Progress
 from scripts.hub.supervisor import Supervisor
 from scripts.tests.helpers import SLEEPER, eventually, python
 
@@ -158,6 +161,81 @@ def test_large_logs_are_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         writer.write("after")
     assert log.read_text() == "after"
     assert (tmp_path / "server.log.1").read_text() == "a" * 20
+
+
+@pytest.mark.parametrize("what", ["no_log", "no_folder"])
+def test_a_program_whose_log_cannot_be_written_is_started_when_it_can(
+    watched: Watched, tmp_path: Path, what: str
+) -> None:
+    first = watched.supervisor.start(python("worker", SLEEPER))
+    log = watched.supervisor.log("worker")
+    log.unlink()
+    if what == "no_log":
+        log.mkdir()
+        os.kill(first.pid, signal.SIGKILL)
+        slot = watched.supervisor.slots["worker"]
+        watched.supervisor.wait_until(lambda: len(slot.deaths) >= 3, 20, "no attempts")
+        assert "worker cannot be started" in watched.said[-1]
+        log.rmdir()
+    else:
+        for path in tmp_path.iterdir():
+            path.unlink()
+        tmp_path.rmdir()
+        os.kill(first.pid, signal.SIGKILL)
+    watched.check_until(1, "worker")
+
+
+def test_what_cannot_be_told_ends_nothing_and_is_told_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = True
+    told: list[bool] = []
+    said: list[str] = []
+
+    def tell() -> None:
+        if full:
+            raise HubError("no space left on device")
+        told.append(True)
+
+    monkeypatch.setattr(supervisor, "LOG_CHECK", 0.2)
+    keeper = Supervisor(tmp_path, said.append, tell)
+    try:
+        first = keeper.start(python("worker", SLEEPER))
+        os.kill(first.pid, signal.SIGKILL)
+        keeper.wait_until(lambda: keeper.slots["worker"].restarts == 1, 20, "no restart")
+        assert "no space left on device" in said
+        full = False
+        keeper.wait_until(lambda: bool(told), 20, "nothing told")
+    finally:
+        keeper.stop()
+
+
+def test_a_log_for_whose_copy_there_is_no_room_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "KEEP_LOG", 10)
+    log, copy = tmp_path / "server.log", tmp_path / "server.log.new"
+    log.write_text("a" * 20)
+    (tmp_path / "server.log.1").write_text("before")
+    copy.symlink_to("/dev/full")
+    children.set_aside(log)
+    assert log.read_text() == "a" * 20
+    assert (tmp_path / "server.log.1").read_text() == "before"
+    assert not copy.is_symlink()
+    children.set_aside(log)
+    assert log.read_text() == ""
+
+
+class Closed(io.StringIO):
+    """The terminal of a session that has ended."""
+
+    def write(self, _text: str) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_what_is_said_to_a_terminal_that_was_closed_is_no_end() -> None:
+    progress = Progress(Closed())
+    progress.say("lost")
+    with progress.step("lost, too"):
+        pass
 
 
 KEEPER = """
