@@ -7,7 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from ledger import store
@@ -89,14 +89,16 @@ def admit(admissions: Sequence[Admission], eon: int, config: TOSConfig) -> Seque
     return committer.submit(Request(admissions, eon, config))
 
 
-def admit_all(requests: Sequence[Request]) -> list[Outcome]:
+def admit_all(requests: Sequence[Request], again: bool = True) -> list[Outcome]:
     """Admit the wallets of all requests in one transaction, in order; one that is refused spoils no other. If the
-    connection is lost at its COMMIT the wallets tell whether that was done. Raises CommitUnknownError if they
-    cannot."""
+    connection is lost at its COMMIT the wallets tell whether that was done. If it was not they are admitted
+    `again`, once, on another connection. Raises CommitUnknownError if the wallets cannot tell."""
     admissions = [admission for request in requests for admission in request.admissions]
     written: Sequence[Admission] = ()
+    session: Session | None = None
     try:
         with transaction.atomic():
+            session = Session()
             found = _lock(admissions, {request.eon for request in requests})
             if reason := store.stopped(found.status):
                 return [StoppedError(reason) for _ in requests]
@@ -104,10 +106,14 @@ def admit_all(requests: Sequence[Request]) -> list[Outcome]:
             accepted = [one for outcome in outcomes if not isinstance(outcome, Exception) for one in outcome]
             if accepted:
                 _register(accepted, found)
-            written, session = accepted, Session()
+            written = accepted
     except NO_DATABASE:
-        if not written or not session.lost or not was_written(partial(_are_registered, written)):
+        if session is None or not session.lost:
             raise
+        if not written or not was_written(partial(_are_registered, written)):
+            if not again or connection.in_atomic_block:
+                raise
+            return admit_all(requests, again=False)
     return outcomes
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 from django.db import OperationalError, connection, transaction
 
-from ledger.sql import execute
+from ledger.accounts_sql import lock_wallets
+from ledger.engine import OrderCancelled, OrderFinalized, OrderFrozen
+from ledger.sql import execute, fetch
 from operator_api.error_codes import NO_DATABASE
 
 PATIENCE_SECONDS = 5.0
@@ -50,3 +53,34 @@ def was_written(look: Callable[[], bool]) -> bool:
             if time.monotonic() > deadline:
                 raise CommitUnknownError("the connection was lost at COMMIT") from error
         time.sleep(PAUSE_SECONDS)
+
+
+def is_there(tx_id: UUID, wallet: int) -> bool:
+    """Whether there is a transfer or order. Whoever is about to write one of the wallet is waited for."""
+    lock_wallets([wallet])
+    return bool(fetch("SELECT 1 FROM ledger_transfer WHERE tx_id = %s LIMIT 1", [tx_id]))
+
+
+_FROZEN = "SELECT 1 FROM ledger_transfer WHERE id = %s AND swap_freezing_signature = %s"
+_CLOSED = (
+    "SELECT 1 FROM ledger_transfer t JOIN ledger_activestate s"
+    " ON s.id = coalesce(t.recipient_cancellation_active_state_id, t.recipient_finalization_active_state_id)"
+    " WHERE t.id = %s AND s.wallet_signature = %s"
+)
+
+
+Ending = OrderFrozen | OrderCancelled | OrderFinalized
+
+
+def are_ended(events: Sequence[Ending]) -> bool:
+    """Whether all the orders are frozen, cancelled or finalised with the very signatures of the events, none of
+    which they had before. Whoever is about to write one of their wallets is waited for. Another attempt with the
+    same signatures passes for this one: it has the same answer."""
+    lock_wallets(sorted({event.order.debit.wallet for event in events}))
+    return all(_is_ended(event) for event in events)
+
+
+def _is_ended(event: Ending) -> bool:
+    if isinstance(event, OrderFrozen):
+        return bool(fetch(_FROZEN, [event.order.row, event.signature]))
+    return bool(fetch(_CLOSED, [event.order.row, event.credit.signature]))

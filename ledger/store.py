@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from ledger import engine
 from ledger import kept_plans as plans
-from ledger.accounts_sql import LOCK, lock_wallets, open_accounts, saving
+from ledger.accounts_sql import LOCK, open_accounts, saving
 from ledger.columns import Columns
 from ledger.engine import (
     ChainEffect,
@@ -32,9 +32,10 @@ from ledger.engine import (
     Rules,
     Transferred,
 )
+from ledger.explicit_transaction import outside_transactions
 from ledger.facts import Findings, Situation, read_situation
 from ledger.kept_plans import Call, Kept, kept_plans, own_transaction
-from ledger.lost_commits import CommitUnknownError, Session, was_written
+from ledger.lost_commits import CommitUnknownError, Ending, Session, are_ended, is_there, was_written
 from ledger.models import ChainStatus, Outbox
 from ledger.models import Event as Told
 from ledger.orders import StoredOrder, Writer
@@ -126,41 +127,45 @@ def stopped(status: ChainStatus) -> ErrorCode | None:
     return ErrorCode.HUB_MAINTENANCE if status.maintenance else None
 
 
-def execute(commands: Sequence[Command]) -> list[Outcome]:
+def execute(commands: Sequence[Command], again: bool = True) -> list[Outcome]:
     """Decide and write the commands in a transaction of their own; one outcome each, in order. If the connection is
-    lost at its COMMIT the rows tell whether that was done. Raises CommitUnknownError if they cannot."""
+    lost at its COMMIT the rows tell whether that was done. If it was not they are decided `again`, once, on another
+    connection. Raises CommitUnknownError if the rows cannot tell."""
     if not commands:
         return []
     outcomes: list[Outcome] = []
+    session: Session | None = None
     try:
         with own_transaction() as run_last:
-            outcomes, last = _run(commands)
             session = Session()
+            outcomes, last = _run(commands)
             run_last(*last)
     except NO_DATABASE as error:
-        if not outcomes or not session.lost or not _written(outcomes, error):
+        if session is None or not session.lost:
             raise
+        if not outcomes or not _written(outcomes, error):
+            if not again or not outside_transactions():
+                raise
+            return execute(commands, again=False)
     return outcomes
 
 
 def _written(outcomes: Sequence[Outcome], error: Exception) -> bool:
-    """Whether a batch was committed though `error` came of it: its rows are all there or none is, and no other
-    attempt has the id of a new one. Raises CommitUnknownError."""
+    """Whether a batch was committed though `error` came of it: what it writes is all there or nothing is, and no
+    other attempt has the id of a new row. Raises CommitUnknownError."""
     accepted = [outcome for outcome in outcomes if not isinstance(outcome, Refusal)]
     if not accepted:
         return True
     for outcome in accepted:
         if isinstance(outcome, StoredTransfer):
-            return was_written(partial(_is_there, outcome.tx_id, outcome.event.sender.wallet))
+            return was_written(partial(is_there, outcome.tx_id, outcome.event.sender.wallet))
         if isinstance(outcome, StoredOrder) and isinstance(outcome.event, OrderPlaced):
-            return was_written(partial(_is_there, outcome.order.tx_id, outcome.order.debit.wallet))
-    raise CommitUnknownError("the connection was lost at the COMMIT of what adds no row") from error
-
-
-def _is_there(tx_id: UUID, wallet: int) -> bool:
-    """Whether there is a transfer or order. Whoever is about to write one of the wallet is waited for."""
-    lock_wallets([wallet])
-    return bool(fetch("SELECT 1 FROM ledger_transfer WHERE tx_id = %s LIMIT 1", [tx_id]))
+            return was_written(partial(is_there, outcome.order.tx_id, outcome.order.debit.wallet))
+    orders = (outcome.event for outcome in accepted if isinstance(outcome, StoredOrder))
+    endings = [event for event in orders if isinstance(event, Ending)]
+    if len(endings) < len(accepted):
+        raise CommitUnknownError("the connection was lost at the COMMIT of what the chain did") from error
+    return was_written(partial(are_ended, endings))
 
 
 def run(commands: Sequence[Command], arrivals: Mapping[int, int] | None = None) -> list[Outcome]:

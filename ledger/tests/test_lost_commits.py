@@ -10,9 +10,9 @@ from typing import Any
 
 import psycopg2
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 
-from ledger import kept_plans, lost_commits
+from ledger import facts, kept_plans, lost_commits, store
 from ledger.engine import Command, Refusal
 from ledger.group_commit import GroupCommitter
 from ledger.lost_commits import CommitUnknownError
@@ -21,10 +21,13 @@ from ledger.orders import StoredOrder
 from ledger.sql import execute
 from ledger.store import StoredTransfer
 from ledger.tests.checks import check_ledger
-from ledger.tests.test_orders import LQD, place, trader
+from ledger.tests.racing import Running
+from ledger.tests.test_orders import LQD, fill, place, trader
 from ledger.tests.test_own_transaction import lose_connection, usable
 from ledger.tests.test_store import funded
+from operator_api.error_codes import NO_DATABASE
 from operator_api.simulation.play import Play
+from operator_api.simulation.traders import Trader
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -102,13 +105,52 @@ def test_a_single_transfer_that_was_written(play: Play, lose: Lose) -> None:
 
 
 def test_a_single_transfer_that_was_not_written(play: Play, lose: Lose) -> None:
+    """It is decided again."""
     alice, bob = funded(play, 2)
     lose(False)
+    (outcome,) = submit(alice.transfer(bob.owner, 1))
+    assert isinstance(outcome, StoredTransfer)
+    assert outcome.tx_id == Transfer.objects.get().tx_id
+    check_ledger()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_single_transfer_before_its_commit(play: Play, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Known not to be written: it is decided again, once."""
+    alice, bob = funded(play, 2)
     command = alice.transfer(bob.owner, 1)
+    read, lost = facts.read_situation, list[bool]()
+
+    def losing(*given: Any) -> Any:
+        if len(lost) < times:
+            lost.append(True)
+            lose_connection()
+        return read(*given)
+
+    monkeypatch.setattr("ledger.store.read_situation", losing)
     (outcome,) = submit(command)
-    assert isinstance(outcome, OperationalError)
-    assert not isinstance(outcome, CommitUnknownError)
-    assert isinstance(submit(command)[0], StoredTransfer)
+    assert len(lost) == times
+    if times > 1:
+        assert isinstance(outcome, OperationalError)
+        assert not isinstance(outcome, CommitUnknownError)
+        (outcome,) = submit(command)
+    assert isinstance(outcome, StoredTransfer)
+    assert usable()
+    check_ledger()
+
+
+def test_in_a_transaction_of_the_caller_nothing_is_tried_again(play: Play) -> None:
+    """What the caller did before is lost with the connection."""
+    alice, bob = funded(play, 2)
+
+    def act() -> None:
+        with transaction.atomic():
+            lose_connection()
+            store.execute([alice.transfer(bob.owner, 1)])
+
+    with pytest.raises(NO_DATABASE):
+        act()
+    assert not Transfer.objects.exists()
     check_ledger()
 
 
@@ -170,13 +212,53 @@ def test_postgresql_does_not_come_back(play: Play, lose: Lose, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("committed", [False, True])
-def test_an_order_that_is_ended(play: Play, lose: Lose, committed: bool) -> None:
-    """It adds no row that tells."""
+@pytest.mark.parametrize("ending", ["freeze", "cancel", "finalize"])
+def test_orders_that_are_ended(play: Play, lose: Lose, committed: bool, ending: str) -> None:
     play.add_token(LQD, "Liquid", "LQD")
-    seller = trader(play, 100)
-    place(seller, 100, 200)
+    commands = endings(ending, trader(play, 100), trader(play, 200, sells=1))
     lose(committed)
-    (outcome,) = submit(seller.freeze())
-    assert isinstance(outcome, CommitUnknownError)
-    assert Transfer.objects.get().cancelled == committed
+    outcomes = submit(*commands)
+    assert all(isinstance(outcome, StoredOrder) for outcome in outcomes), outcomes
+    assert Transfer.objects.filter(cancelled=ending != "finalize").count() == 2
+    assert Transfer.objects.filter(processed=ending != "freeze").count() == 2
+    codes = {"freeze": "SWAP_ALREADY_FROZEN"}
+    assert [outcome.code for outcome in submit(*commands)] == 2 * [codes.get(ending, "SWAP_ALREADY_CLOSED")]
+    check_ledger()
+
+
+def endings(ending: str, seller: Trader, buyer: Trader) -> list[Command]:
+    """What ends the orders of both."""
+    place(seller, 100, 200)
+    place(buyer, 200, 100)
+    if ending == "finalize":
+        assert isinstance(submit(fill(buyer, seller, 200, 100))[0], StoredOrder)
+        return [seller.finalize(200), buyer.finalize(100)]
+    frozen: list[Command] = [seller.freeze(), buyer.freeze()]
+    if ending == "freeze":
+        return frozen
+    assert all(isinstance(outcome, StoredOrder) for outcome in submit(*frozen))
+    return [seller.cancel(0, 0), buyer.cancel(0, 0)]
+
+
+def test_another_server_ends_one_of_those_that_were_not_written(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That one alone is there: the batch is not."""
+    play.add_token(LQD, "Liquid", "LQD")
+    first, second = endings("freeze", trader(play, 100), trader(play, 200, sells=1))
+    send, lost = kept_plans._send, list[str]()
+
+    def losing(cursor: Any, calls: Any, *after: str) -> None:
+        if after and not lost:
+            lost.extend(after)
+            lose_connection()
+            running = Running(lambda: store.execute([first]))
+            assert isinstance(running.outcome()[0], StoredOrder)
+        send(cursor, calls, *after)
+
+    monkeypatch.setattr(kept_plans, "_send", losing)
+    refused, ended = submit(first, second)
+    assert isinstance(refused, Refusal)
+    assert refused.code == "SWAP_ALREADY_FROZEN"
+    assert isinstance(ended, StoredOrder)
     check_ledger()
