@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 from ledger.engine import Command
 from ledger.lost_commits import CommitUnknownError
 from ledger.store import Outcome, execute
+from operator_api.error_codes import is_read_only
 
 logger = logging.getLogger(__name__)
 
@@ -110,8 +111,8 @@ class Committer(ABC, Generic[Asked, Answer]):
         except CommitUnknownError as error:
             return [error for _ in commands]
         except Exception as error:
-            if len(commands) == 1:
-                return [error]
+            if len(commands) == 1 or is_read_only(error):
+                return [error for _ in commands]
             logger.warning("a batch of %d failed, trying one by one: %s", len(commands), error)
             return [outcome for command in commands for outcome in self._write([command])]
 

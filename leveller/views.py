@@ -19,7 +19,7 @@ from nocust.addresses import parse_address, to_checksum
 from operator_api import limits
 from operator_api.error_codes import ErrorCode
 from operator_api.rest import check_maintenance, object_error
-from operator_api.swagger import detail, refusals
+from operator_api.swagger import detail, read_only, refusals
 
 
 class TermsSerializer(serializers.Serializer[Any]):
@@ -93,6 +93,7 @@ class AgreementView(APIView):
                 "required",
                 "invalid",
             ),
+            503: read_only(),
         },
     )
     def post(self, request: Request, wallet: str) -> Response:

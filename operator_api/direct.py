@@ -31,7 +31,7 @@ from ledger.orders import StoredOrder
 from ledger.store import HubNotReadyError, Outcome, StoredTransfer
 from operator_api import limits
 from operator_api.bridge import Answer, Headers, Receive, Scope, Send, json_answer
-from operator_api.error_codes import NO_DATABASE, NO_DATABASE_DETAIL
+from operator_api.error_codes import no_database
 from operator_api.learned import OWN, Learned, kind_of
 from operator_api.limits import Buckets
 from operator_api.middleware_observing import observer_in_loop
@@ -69,10 +69,10 @@ class Endpoint:
         """The answer to a request with this result; None if it is one for the general way."""
         if result is None or isinstance(result, Refusal | HubNotReadyError | AdmissionError):
             return None
-        if isinstance(result, NO_DATABASE):
-            logger.error("a batch of requests without the database", exc_info=result)
-            return json_answer(503, {"detail": NO_DATABASE_DETAIL})
         if isinstance(result, Exception):
+            if body := no_database(result):
+                logger.error("a batch of requests without the database", exc_info=result)
+                return json_answer(503, body)
             logger.error("a batch of requests failed", exc_info=result)
             return json_answer(500, {"detail": "Internal error."})
         return Answer(CREATED, [], orjson.dumps(self.receipt(result)))

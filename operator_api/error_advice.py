@@ -75,4 +75,5 @@ ADVICE: dict[Code, str] = {
     Code.CHAIN_BEHIND: LATER,
     Code.HUB_MAINTENANCE: LATER,
     Code.HUB_NOT_READY: "Send the same again in some seconds.",
+    Code.DATABASE_READ_ONLY: "Send the same again in some seconds.",
 }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
+from psycopg2.errors import ReadOnlySqlTransaction
 
 NO_DATABASE = (OperationalError, InterfaceError)
 """What is raised when PostgreSQL does not answer, or not in time."""
@@ -81,8 +82,24 @@ class ErrorCode(Enum):
     CHAIN_BEHIND = "The hub has not read the newest blocks yet: nothing new is accepted until it has."
     HUB_MAINTENANCE = "The operator works on the hub: nothing new is accepted for a while."
     HUB_NOT_READY = "The hub has not read the chain yet."
+    DATABASE_READ_ONLY = "The database takes no writes now: nothing was done, try again."
 
     @property
     def code(self) -> str:
         """The code on the wire."""
         return self.name
+
+
+def is_read_only(error: BaseException | None) -> bool:
+    """Whether PostgreSQL refused to write anything at all: it is a standby, or was switched to read only."""
+    return isinstance(error, InternalError) and isinstance(error.__cause__, ReadOnlySqlTransaction)
+
+
+def no_database(error: BaseException | None) -> dict[str, str] | None:
+    """The body of the 503 for an error that is PostgreSQL's, None for others."""
+    if isinstance(error, NO_DATABASE):
+        return {"detail": NO_DATABASE_DETAIL}
+    if is_read_only(error):
+        code = ErrorCode.DATABASE_READ_ONLY
+        return {"code": code.code, "detail": code.value}
+    return None

@@ -41,7 +41,8 @@ ELSEWHERE = {
     "404": "There is no such thing, or no such URL.",
     "405": "The URL does not take this method.",
     "500": "The hub has a bug; nothing was done. Tell the operator.",
-    "503": f"`{ErrorCode.HUB_NOT_READY.code}`, or the database does not answer. Send the same again, signed as it"
+    "503": f"`{ErrorCode.HUB_NOT_READY.code}`, `{ErrorCode.DATABASE_READ_ONLY.code}` (`code` beside `detail`),"
+    " or the database does not answer. Send the same again, signed as it"
     f" is: if it was written it is refused as known (`unique`, `{ErrorCode.WALLET_ALREADY_ADMITTED.code}`,"
     f" `{ErrorCode.SWAP_ALREADY_FROZEN.code}`, `{ErrorCode.SWAP_ALREADY_CLOSED.code}`).",
 }

@@ -15,7 +15,7 @@ from rest_framework.exceptions import APIException, ErrorDetail, ParseError, Val
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as default_handler
 
-from operator_api.error_codes import NO_DATABASE, NO_DATABASE_DETAIL, ErrorCode
+from operator_api.error_codes import ErrorCode, no_database
 
 if TYPE_CHECKING:
     from ledger.engine import Refusal
@@ -113,17 +113,17 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> Any:
     """404 of an unknown route, as JSON."""
-    return _plain(404, "Not found.")
+    return _plain(404, {"detail": "Not found."})
 
 
 def server_error(request: HttpRequest) -> Any:
-    """500, without a word on what went wrong inside; 503 if it was that the database does not answer."""
-    if isinstance(sys.exception(), NO_DATABASE):
-        return _plain(503, NO_DATABASE_DETAIL)
-    return _plain(500, "Internal error.")
+    """500, without a word on what went wrong inside; 503 if it was that the database does not answer, or takes no
+    writes."""
+    body = no_database(sys.exception())
+    return _plain(500, {"detail": "Internal error."}) if body is None else _plain(503, body)
 
 
-def _plain(status: int, detail: str) -> Any:
+def _plain(status: int, body: dict[str, str]) -> Any:
     from django.http import JsonResponse
 
-    return JsonResponse({"detail": detail}, status=status)
+    return JsonResponse(body, status=status)

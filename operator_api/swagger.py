@@ -95,8 +95,17 @@ STOPPED = [
 
 
 def not_ready() -> openapi.Response:
-    """The documented 503 of an endpoint that needs to know where the chain stands."""
-    return detail(f"`{ErrorCode.HUB_NOT_READY.code}`: {ErrorCode.HUB_NOT_READY.value}")
+    """The documented 503 of an endpoint that writes what depends on where the chain stands."""
+    return _unavailable(ErrorCode.HUB_NOT_READY, ErrorCode.DATABASE_READ_ONLY)
+
+
+def read_only() -> openapi.Response:
+    """The documented 503 of another endpoint that writes."""
+    return _unavailable(ErrorCode.DATABASE_READ_ONLY)
+
+
+def _unavailable(*codes: ErrorCode) -> openapi.Response:
+    return detail("\n".join(f"* `{code.code}`: {code.value}" for code in codes))
 
 
 def unsigned_terms(who: str) -> openapi.Response:

@@ -12,9 +12,9 @@ from contextlib import suppress
 from typing import Any
 
 from django.core.cache import cache
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, Error, OperationalError, connection
 
-from operator_api.error_codes import NO_DATABASE
+from operator_api.error_codes import NO_DATABASE, is_read_only
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,11 @@ FIRST = f"""
     INSERT INTO restoration_identity (id, cluster, timeline, database, place)
     SELECT 1, cluster, timeline, database, place FROM ({_NOW}) now ON CONFLICT (id) DO NOTHING
 """  # noqa: S608  (no values)
+SAME = f"""
+    WITH present AS ({_NOW})
+    SELECT (i.cluster, i.timeline, i.database, i.place) = (c.cluster, c.timeline, c.database, c.place)
+    FROM restoration_identity i CROSS JOIN present c
+"""  # noqa: S608  (no values)
 TABLE = (
     "SELECT to_regclass('restoration_identity') IS NOT NULL AND to_regclass('restoration_hold') IS NOT NULL"
 )
@@ -67,8 +72,9 @@ def look(connection: Any, **_signal: object) -> None:
     """Compare a fresh connection's database with what it was; a hold is made where they differ. Before the first
     migration, where PostgreSQL may not tell, and for the replica, nothing is done.
 
-    Raises NO_DATABASE if the answer did not come, or the server is a standby still: the connection is closed then,
-    and who asks for one looks again. One that was not looked at must not be written to.
+    Raises DatabaseError if the answer did not come, the server is a standby still, or it takes no writes and there
+    would be one: the connection is closed then, and who asks for one looks again. One that was not looked at must
+    not be written to.
     """
     if connection.vendor != "postgresql" or connection.alias != DEFAULT_DB_ALIAS:
         return
@@ -85,7 +91,23 @@ def look(connection: Any, **_signal: object) -> None:
         connection.close()
         raise
     except DatabaseError as error:
-        logger.warning("cannot tell whether this database was restored: %s", error)
+        if is_read_only(error):
+            _look_only(connection)
+        else:
+            logger.warning("cannot tell whether this database was restored: %s", error)
+
+
+def _look_only(connection: Any) -> None:
+    """Compare where nothing can be written. Raises DatabaseError unless all is as it was."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(SAME)
+            same = cursor.fetchone()
+        if same != (True,):
+            raise OperationalError("the database takes no writes, and may be another one than it was")
+    except Error:
+        connection.close()
+        raise
 
 
 def watch() -> bool:

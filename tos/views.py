@@ -11,7 +11,7 @@ from nocust.addresses import to_checksum
 from operator_api import limits
 from operator_api.error_codes import ErrorCode
 from operator_api.rest import check_maintenance
-from operator_api.swagger import refusals
+from operator_api.swagger import read_only, refusals
 from tos import services
 from tos.serializers import SignedTermsSerializer, SignTermsSerializer, TermsSerializer
 
@@ -52,6 +52,7 @@ class SignTerms(APIView):
                 ],
                 "required",
             ),
+            503: read_only(),
         },
     )
     def post(self, request: Request) -> Response:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError, OperationalError, connections, transaction
 from django.test import Client
 
 from auditor.bounded import TooManyRowsError
@@ -477,3 +477,14 @@ def test_a_read_may_take_long_while_the_replica_takes_connections(
 
     assert replica.read(work) == "replica"
     assert all(asked)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_standby_in_the_databases_place_is_not_used(play: Play, standby: Standby) -> None:
+    """It may be promoted under the connection, which would be written to and never looked at."""
+    catch_up(standby)
+    other = connections["default"].copy()
+    other.settings_dict = {**other.settings_dict, "PORT": standby.address["port"]}
+    with pytest.raises(OperationalError, match="recovery is in progress"):
+        other.ensure_connection()
+    assert other.connection is None

@@ -163,6 +163,30 @@ def test_a_connection_whose_database_could_not_be_compared_is_not_used(
     assert "from timeline 000000AA" in Hold.objects.get().reason
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_takes_no_writes_is_used_if_the_database_is_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may take them later, when nobody looks."""
+    Play()
+    identity.look(connection)
+    options = {**connection.settings_dict["OPTIONS"], "options": "-c default_transaction_read_only=on"}
+    with monkeypatch.context() as patch:
+        patch.setitem(connection.settings_dict, "OPTIONS", options)
+        connection.close()
+        assert Identity.objects.exists()
+        connection.close()
+    Identity.objects.update(timeline="000000AA")
+    with monkeypatch.context() as patch:
+        patch.setitem(connection.settings_dict, "OPTIONS", options)
+        connection.close()
+        for _ in range(2):
+            with pytest.raises(OperationalError, match="takes no writes"):
+                connection.ensure_connection()
+    connection.ensure_connection()
+    assert "from timeline 000000AA" in Hold.objects.get().reason
+
+
 @pytest.fixture
 def witness(play: Play) -> Iterator[str]:
     """The key of a witness that was written just now."""
