@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from scripts.hub import config as configuration
 from scripts.hub import instance
+from scripts.hub.commands import become, is_help, refuse_arguments
 from scripts.hub.config import ROOT, Config, base_environment
 from scripts.hub.errors import HubError, StopRequested
 
@@ -95,7 +95,7 @@ def logs(config: Config, arguments: list[str]) -> int:
     if not chosen:
         known = ", ".join(path.stem for path in found) or "none yet"
         raise HubError(f"There is no such log in {config.logs}; there are: {known}.")
-    return _in_front(["tail", "-n", "20", "-F", *map(str, chosen)], dict(os.environ))
+    return become(["tail", "-n", "20", "-F", *map(str, chosen)], dict(os.environ))
 
 
 def instance_environment(config: Config) -> dict[str, str]:
@@ -119,15 +119,7 @@ def env(config: Config, _arguments: list[str]) -> int:
 def manage(config: Config, arguments: list[str]) -> int:
     """Run manage.py."""
     environment = base_environment() | instance_environment(config)
-    return _in_front([sys.executable, str(ROOT / "manage.py"), *arguments], environment)
-
-
-def _in_front(command: list[str], environment: dict[str, str]) -> int:
-    """Run a command that the terminal's Ctrl-C ends; its exit code."""
-    try:
-        return subprocess.run(command, env=environment, check=False).returncode
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+    return become([sys.executable, str(ROOT / "manage.py"), *arguments], environment)
 
 
 def test(config: Config, arguments: list[str]) -> int:
@@ -144,6 +136,8 @@ def doctor(config: Config, _arguments: list[str]) -> int:
     return checks.run(config)
 
 
+ALONE = {"dev", "stop", "reset", "status", "doctor", "env"}
+"""Commands that take no arguments."""
 COMMANDS: dict[str, Callable[[Config, list[str]], int]] = {
     "dev": dev,
     "stop": stop,
@@ -160,13 +154,15 @@ COMMANDS: dict[str, Callable[[Config, list[str]], int]] = {
 def main(arguments: list[str]) -> int:
     """Run one command; its exit code. Errors that the reader can mend are printed as a sentence."""
     name = arguments[0] if arguments else "dev"
-    if name in {"help", "-h", "--help"}:
+    if is_help(arguments[:1]) or (name in ALONE and is_help(arguments[1:])):
         print(USAGE)
         return 0
     if name not in {*COMMANDS, "prod"}:
         print(f"There is no command {name!r}.\n\n{USAGE}", file=sys.stderr)
         return 2
     try:
+        if name in ALONE:
+            refuse_arguments(name, arguments[1:])
         if name == "prod":
             from scripts.hub import production
 
@@ -178,6 +174,8 @@ def main(arguments: list[str]) -> int:
     except HubError as error:
         print(f"run.sh: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -83,15 +83,20 @@ class Child:
             self.process.send_signal(number)
 
 
+def tied(command: list[str], death_signal: signal.Signals = signal.SIGTERM) -> list[str]:
+    """The command as one that gets this signal when the process that starts it ends. Raises HubError."""
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        raise HubError("The program 'setpriv' (Debian package util-linux) is missing.")
+    return [setpriv, "--pdeathsig", death_signal.name, "--", *command]
+
+
 def spawn(program: Program, log: Path) -> Child:
     """Start the program with its output appended to the log. Call from a thread that lives on: the kernel's
     parent-death signal follows the thread that forked. Raises HubError."""
     program.before()
-    setpriv = shutil.which("setpriv")
-    if setpriv is None:
-        raise HubError("The program 'setpriv' (Debian package util-linux) is missing.")
     account = program.account
-    command = [setpriv, "--pdeathsig", program.death_signal.name, "--", *program.command]
+    command = tied(program.command, program.death_signal)
     set_aside(log)
     try:
         log.parent.mkdir(exist_ok=True, mode=0o700)

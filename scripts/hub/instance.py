@@ -9,7 +9,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,11 +56,13 @@ def _file(folder: Path) -> Path:
 
 
 def read(folder: Path) -> Record | None:
-    """What the last hub in the folder wrote; None if there was none."""
+    """What the last hub in the folder wrote; None if there was none. Raises HubError if only others may read it."""
     try:
         raw: dict[str, Any] = json.loads(_file(folder).read_text(encoding="utf-8"))
         processes = {name: ProcessRecord(**fields) for name, fields in raw.pop("processes").items()}
         return Record(**raw, processes=processes)
+    except PermissionError as error:
+        raise HubError(f"Whether a hub runs cannot be seen: {error}. It belongs to another user.") from None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -88,7 +90,12 @@ def write(folder: Path, record: Record) -> None:
 def hold(folder: Path, ended_by: str = "./run.sh stop") -> Iterator[None]:
     """Be the only hub in the folder. Raises HubError, which names the command that ends the other one."""
     make_folders(folder)
-    with (folder / "run" / "lock").open("w", encoding="ascii") as lock:
+    path = folder / "run" / "lock"
+    try:
+        lock = path.open("w", encoding="ascii")
+    except OSError as error:
+        raise HubError(f"{error}. Was it made by another user?") from None
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -122,7 +129,8 @@ def end_leftovers(folder: Path, seconds: float = 15.0) -> None:
     while left := [process for process in record.processes.values() if process.alive]:
         if time.monotonic() > deadline:
             for process in left:
-                os.kill(process.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)
             deadline += 1.0
         time.sleep(0.05)
 

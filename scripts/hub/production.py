@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from scripts.hub import backup, environment, instance, proc, report
-from scripts.hub.child import Program
+from scripts.hub.child import Program, tied
+from scripts.hub.commands import become, become_manage, is_help, refuse_arguments
 from scripts.hub.config import ROOT
 from scripts.hub.environment import Production
 from scripts.hub.errors import HubError, StopRequested
@@ -252,10 +253,8 @@ def start_all(_arguments: list[str]) -> int:
 def run_one(name: str) -> int:
     """Become one process of the hub; returns only if that fails."""
     production = environment.load(live=False)
-    production.run.mkdir(parents=True, exist_ok=True)
-    command = ["bash", str(ROOT / "scripts" / SCRIPTS[name])]
-    os.chdir(ROOT)
-    os.execvpe(command[0], command, production.environment)  # noqa: S606  (to become that process, no shell)
+    instance.make_folders(production.folder)
+    become(["bash", str(ROOT / "scripts" / SCRIPTS[name])], production.environment, ROOT)
 
 
 def check(_arguments: list[str]) -> int:
@@ -272,16 +271,15 @@ def migrate(arguments: list[str]) -> int:
 
 def prepare(arguments: list[str]) -> int:
     """Look whether the database was restored, then prepare tokens and terms."""
-    return manage(["after_restore", "--detect"]) or manage(["prepare_hub", *arguments])
+    production = environment.load(live=False)
+    detect = [sys.executable, str(ROOT / "manage.py"), "after_restore", "--detect"]
+    code = subprocess.run(tied(detect), cwd=ROOT, env=production.environment, check=False).returncode
+    return code or become_manage(["prepare_hub", *arguments], production.environment)
 
 
 def manage(arguments: list[str]) -> int:
-    """Run manage.py."""
-    production = environment.load(live=False)
-    command = [sys.executable, str(ROOT / "manage.py"), *arguments]
-    with suppress(KeyboardInterrupt):
-        return subprocess.run(command, cwd=ROOT, env=production.environment, check=False).returncode
-    return 128 + signal.SIGINT
+    """Become manage.py."""
+    become_manage(arguments, environment.load(live=False).environment)
 
 
 def restart(arguments: list[str]) -> int:
@@ -291,8 +289,11 @@ def restart(arguments: list[str]) -> int:
     if record is None:
         raise HubError("The hub is not running on this host: './run.sh prod' starts it.")
     number = str(time.time_ns())
-    _write(production.run / "restart.json", {"number": number, "names": arguments})
-    os.kill(record.pid, signal.SIGHUP)
+    try:
+        _write(production.run / "restart.json", {"number": number, "names": arguments})
+        os.kill(record.pid, signal.SIGHUP)
+    except OSError as error:
+        raise HubError(f"The running hub cannot be asked: {error}") from None
     deadline = time.monotonic() + RESTART_SECONDS
     while True:
         with suppress(OSError, ValueError):
@@ -327,6 +328,10 @@ def after_restore(arguments: list[str]) -> int:
     return manage(["after_restore", *arguments])
 
 
+ALONE = {"check", "stop", "status"}
+"""Commands that take no arguments."""
+OWN_HELP = {"migrate", "prepare", "after-restore", "manage"}
+"""Commands of Django, which say themselves what they take."""
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "check": check,
     "migrate": migrate,
@@ -346,11 +351,14 @@ def run(arguments: list[str]) -> int:
     if not arguments:
         return start_all([])
     name, rest = arguments[0], arguments[1:]
-    if name in {"help", "-h", "--help"}:
-        print(USAGE.format(processes=", ".join(SCRIPTS)))
+    usage = USAGE.format(processes=", ".join(SCRIPTS))
+    if is_help(arguments) or (name in {*COMMANDS, *SCRIPTS} - OWN_HELP and is_help(rest)):
+        print(usage)
         return 0
+    if name in {*ALONE, *SCRIPTS}:
+        refuse_arguments(f"prod {name}", rest)
     if name in SCRIPTS:
         return run_one(name)
     if name not in COMMANDS:
-        raise HubError(f"There is no command {name!r}.\n\n{USAGE.format(processes=', '.join(SCRIPTS))}")
+        raise HubError(f"There is no command {name!r}.\n\n{usage}")
     return COMMANDS[name](rest)

@@ -7,7 +7,10 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,6 +48,50 @@ def test_the_record_is_for_its_owner_alone(tmp_path: Path) -> None:
     read = instance.read(tmp_path)
     assert read is not None
     assert read.environment == {"DATABASE_URL": "secret"}
+
+
+NOBODY = 65534
+
+
+@contextmanager
+def ordinary_user() -> Iterator[None]:
+    """Not be root, whom no permission stops, inside the block."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+def test_a_hub_of_another_user_is_not_said_to_be_none(tmp_path: Path) -> None:
+    instance.make_folders(tmp_path)
+    instance.write(tmp_path, record_of(os.getpid()))
+    (tmp_path / "run").chmod(0)
+    try:
+        for look in (instance.running, instance.stop):
+            with ordinary_user(), pytest.raises(HubError, match="belongs to another user"):
+                look(tmp_path)
+    finally:
+        (tmp_path / "run").chmod(0o700)
+
+
+def test_a_lock_that_another_user_left_is_a_sentence() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        instance.make_folders(folder)
+        (folder / "run" / "lock").touch(mode=0)
+        if os.geteuid() == 0:
+            for path in (folder, folder / "run"):
+                os.chown(path, NOBODY, NOBODY)
+        with (
+            ordinary_user(),
+            pytest.raises(HubError, match=r"lock.*made by another user"),
+            instance.hold(folder),
+        ):
+            pass
 
 
 def test_a_reused_pid_is_not_the_hub(tmp_path: Path) -> None:

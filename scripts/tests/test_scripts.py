@@ -6,16 +6,18 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from scripts.hub import ports
+from scripts.hub import instance, ports, proc
 from scripts.hub.config import PORT_VARIABLES, ROOT, base_environment
+from scripts.hub.instance import Record
 from scripts.hub.programs import SCRIPTS
-from scripts.tests.helpers import write_script
+from scripts.tests.helpers import SLEEPER, write_script
 
 SHOW = '#!/usr/bin/env bash\necho "$$" "$@"\n'
 WORKERS = ("accounting", "audit", "chain", "verifier")
@@ -105,6 +107,67 @@ def test_commands_say_that_no_hub_runs(tmp_path: Path, command: str, code: int) 
     done = hub(command, folder=tmp_path)
     assert "The hub is not running" in done.stdout + done.stderr
     assert done.returncode == code
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [(["stop", "server"], 1), (["stop", "--help"], 0), (["reset", "--help"], 0), (["reset", "chain"], 1)],
+)
+def test_arguments_of_commands_that_take_none_do_nothing(
+    tmp_path: Path, command: list[str], code: int
+) -> None:
+    """`stop server` is not meant to end the whole hub, nor `reset --help` to delete its data."""
+    instance.make_folders(tmp_path)
+    running = subprocess.Popen([sys.executable, "-c", SLEEPER])
+    try:
+        instance.write(tmp_path, Record(running.pid, proc.start_time(running.pid), "http://localhost:1/"))
+        done = hub(*command, folder=tmp_path)
+        assert running.poll() is None
+    finally:
+        running.kill()
+        running.wait()
+    assert done.returncode == code
+    assert "usage: ./run.sh" in done.stdout if code == 0 else "takes no arguments" in done.stderr
+    assert (tmp_path / "run" / "instance.json").exists()
+
+
+def test_arguments_of_production_commands_that_take_none_are_refused(tmp_path: Path) -> None:
+    for command in ("stop", "status", "check", "server"):
+        done = hub("prod", command, "chain", folder=tmp_path)
+        assert f"run.sh: 'prod {command}' takes no arguments, and was given 'chain'" in done.stderr
+        assert done.returncode == 1
+        assert "usage: ./run.sh prod" in hub("prod", command, "--help", folder=tmp_path).stdout
+
+
+def test_manage_and_logs_become_the_program_that_signals_are_for(tmp_path: Path) -> None:
+    """A child of theirs would go on when they are ended, and be killed by a Ctrl-C that it answers itself."""
+    elsewhere = {
+        "DATABASE_URL": "postgresql://hub@127.0.0.1:1/hub",
+        "REDIS_URL": "redis://127.0.0.1:1",
+        "HUB_ETHEREUM_NODE_URL": "http://127.0.0.1:1",
+    }
+    tell = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+    instance.make_folders(tmp_path)
+    (tmp_path / "logs" / "server.log").write_text("said\n")
+    for command in (["manage", "shell", "--no-imports", "-c", tell], ["logs"]):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "scripts.hub", *command],
+            cwd=ROOT,
+            env=base_environment() | elsewhere | {"HUB_DATA": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        children = proc.children(process.pid)
+        process.terminate()
+        code = process.wait(20)
+        process.stdout.close()
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+        assert line == "said\n" or int(line) == process.pid
+        assert not children
+        assert code == -signal.SIGTERM
 
 
 LISTEN = """
