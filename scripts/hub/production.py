@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -128,12 +129,12 @@ class ProductionHub:
 
     def _serve_restart(self) -> None:
         """Read the request, do it, and leave what came of it for the process that asked."""
-        request = read_request(self.production.run)
+        request = take_request(self.production.run)
         if request is None:
             return
         number, names = request
         try:
-            self.production = environment.load(live=False)
+            self.production = self._settings_of_now()
             for name in self._chosen(names):
                 self.progress.say(f"restarting {name}")
                 if name.startswith("server"):
@@ -141,10 +142,26 @@ class ProductionHub:
                 else:
                     self.supervisor.restart(self._program(name))
             outcome = ""
-        except HubError as error:
+        except (HubError, OSError) as error:
             outcome = str(error)
             self.progress.say(f"the restart failed: {outcome}")
-        _write(self.production.run / "restarted.json", {"number": number, "error": outcome})
+        with suppress(OSError):  # who asked gives up waiting
+            _write(self.production.run / "restarted.json", {"number": number, "error": outcome})
+
+    def _settings_of_now(self) -> Production:
+        """The settings. Raises HubError where they differ in what this process opened when it began."""
+        found, used = environment.load(live=False), self.production
+        fixed = {
+            "HUB_DATA": found.folder == used.folder,
+            "HUB_HOST": found.host == used.host,
+            "HUB_PORT": found.port == used.port,
+            "HUB_SERVER_PROCESSES": found.server_processes == used.server_processes,
+        }
+        if changed := [name for name, same in fixed.items() if not same]:
+            raise HubError(
+                f"{', '.join(changed)} changed: that takes effect when the hub is ended and started anew."
+            )
+        return found
 
     def _chosen(self, names: list[str]) -> list[str]:
         running = list(self.supervisor.slots)
@@ -203,10 +220,13 @@ def manage_program(production: Production, name: str, *arguments: str) -> Progra
     return Program(name, [sys.executable, str(ROOT / "manage.py"), *arguments], production.environment)
 
 
-def read_request(folder: Path) -> tuple[str, list[str]] | None:
-    """The number of the restart that was asked for, and the names; None if there is none."""
+def take_request(folder: Path) -> tuple[str, list[str]] | None:
+    """The number of the restart that was asked for, and the names; None if there is none. It is taken once: a
+    terminal that closes sends the same signal."""
+    path = folder / "restart.json"
     try:
-        raw = json.loads((folder / "restart.json").read_text(encoding="utf-8"))
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        path.unlink()
         return str(raw["number"]), [str(name) for name in raw["names"]]
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -283,30 +303,36 @@ def manage(arguments: list[str]) -> int:
 
 
 def restart(arguments: list[str]) -> int:
-    """Ask the running hub to restart processes, and wait until it has."""
+    """Ask the running hub to restart processes, and wait until it has. Restarts follow one another."""
     production = environment.load(live=False)
     record = instance.running(production.folder)
     if record is None:
         raise HubError("The hub is not running on this host: './run.sh prod' starts it.")
     number = str(time.time_ns())
     try:
-        _write(production.run / "restart.json", {"number": number, "names": arguments})
-        os.kill(record.pid, signal.SIGHUP)
+        with (production.run / "restart.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _write(production.run / "restart.json", {"number": number, "names": arguments})
+            os.kill(record.pid, signal.SIGHUP)
+            failure = _await_restart(production, record, number)
     except OSError as error:
         raise HubError(f"The running hub cannot be asked: {error}") from None
+    if failure:
+        raise HubError(f"The restart failed, and what was running goes on: {failure}")
+    print("Restarted.")
+    return 0
+
+
+def _await_restart(production: Production, record: Record, number: str) -> str:
+    """What failed in the restart of that number, once it was tried; empty if nothing. Raises HubError."""
     deadline = time.monotonic() + RESTART_SECONDS
-    while True:
+    while record.alive and time.monotonic() < deadline:
         with suppress(OSError, ValueError):
             answer = json.loads((production.run / "restarted.json").read_text(encoding="utf-8"))
             if answer["number"] == number:
-                break
-        if not record.alive or time.monotonic() > deadline:
-            raise HubError(f"The hub has not restarted its processes; see {production.logs}.")
+                return str(answer["error"])
         time.sleep(0.1)
-    if answer["error"]:
-        raise HubError(f"The restart failed, and what was running goes on: {answer['error']}")
-    print("Restarted.")
-    return 0
+    raise HubError(f"The hub has not restarted its processes; see {production.logs}.")
 
 
 def stop(_arguments: list[str]) -> int:

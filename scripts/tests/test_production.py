@@ -1,4 +1,4 @@
-"""`./run.sh prod`: what it reads, what it refuses, and how the supervisor replaces programs."""
+"""`./run.sh prod`: what it reads, what it refuses, and how its server processes share connections."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import count
@@ -25,8 +24,7 @@ from scripts.hub.config import ROOT, base_environment
 from scripts.hub.errors import HubError
 from scripts.hub.listening import open_listener
 from scripts.hub.ports import free_ports
-from scripts.hub.supervisor import Supervisor
-from scripts.tests.helpers import SLEEPER, eventually, python
+from scripts.tests.helpers import eventually
 
 KEY = "11" * 32
 ADDRESS = "0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A"  # that of KEY
@@ -192,46 +190,6 @@ def test_an_occupied_port_is_refused_with_who_has_it() -> None:
     finally:
         held.close()
     open_listener("localhost", port).close()
-
-
-@pytest.fixture
-def supervisor(tmp_path: Path) -> Supervisor:
-    return Supervisor(tmp_path, print)
-
-
-def test_a_program_is_replaced_by_one_that_is_ready(supervisor: Supervisor) -> None:
-    began = time.monotonic()
-    old = supervisor.start(python("p", SLEEPER))
-    try:
-        supervisor.replace(python("p", SLEEPER, ready=lambda _pid: time.monotonic() - began > 1), 10)
-        assert old.ended() is not None
-        assert supervisor.slots["p"].child is not None
-        assert supervisor.slots["p"].child.ended() is None
-        assert time.monotonic() - began > 1
-    finally:
-        supervisor.stop()
-
-
-def test_a_program_stays_when_its_successor_fails(supervisor: Supervisor) -> None:
-    old = supervisor.start(python("p", SLEEPER))
-    try:
-        with pytest.raises(HubError, match="ended with code 3"):
-            supervisor.replace(python("p", "raise SystemExit(3)", ready=lambda _pid: False), 10)
-        assert old.ended() is None
-        assert supervisor.slots["p"].child is old
-    finally:
-        supervisor.stop()
-
-
-def test_a_program_is_restarted_in_order(supervisor: Supervisor) -> None:
-    old = supervisor.start(python("p", SLEEPER))
-    try:
-        supervisor.restart(python("p", SLEEPER))
-        assert old.ended() is not None
-        assert eventually(lambda: supervisor.slots["p"].child is not None)
-        assert not supervisor.slots["p"].deaths
-    finally:
-        supervisor.stop()
 
 
 SERVE = """
