@@ -7,6 +7,7 @@ import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -93,7 +94,7 @@ class CursorPages:
                 backwards,
                 tuple(column.parse(value) for column, value in zip(self._columns, values, strict=True)),
             )
-        except (ValueError, TypeError, binascii.Error, InvalidValueError, FieldError):
+        except (ValueError, TypeError, OverflowError, binascii.Error, InvalidValueError, FieldError):
             message = "The cursor is not one of this list in this order."
             raise ValidationError({PARAMETER: [ErrorDetail(message, code="invalid")]}) from None
 
@@ -126,10 +127,15 @@ class _Column:
         return getattr(row, self._name)
 
     def parse(self, text: Any) -> Any:
-        """The value that a cursor names. Raises ValueError and Django's ValidationError."""
+        """The value that a cursor names. Raises ValueError, OverflowError and Django's ValidationError."""
         if text is None and self._field.null:
             return None
         if not isinstance(text, str):
             raise ValueError
         target: Any = getattr(self._field, "target_field", self._field)
-        return target.to_python(text)
+        value = target.to_python(text)
+        if isinstance(value, datetime):
+            if value.tzinfo is None:
+                raise ValueError("a time names its zone")
+            return value.astimezone(UTC)  # of a time before the year 1 PostgreSQL is told nonsense
+        return value

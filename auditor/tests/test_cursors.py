@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import random
 import re
+from itertools import product
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import orjson
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -131,6 +134,42 @@ def test_a_cursor_that_is_none_is_refused(ledger: list[Trader]) -> None:
     for cursor in bad:
         assert get(PATH, 400, cursor=cursor)["cursor"][0]["code"] == "invalid"
     assert get(PATH, 400, cursor=good, ordering="amount")["cursor"][0]["code"] == "invalid"
+
+
+HOSTILE = [
+    *(
+        None,
+        "",
+        "-1",
+        "1e999999",
+        "NaN",
+        str(2**63),
+        str(-(2**63) - 1),
+        str(2**255),
+        "9" * 900,
+        "true",
+        "\0",
+        "\u0661",
+    ),
+    *(
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59-23:59",
+        "2020-01-01T00:00:00",
+        "urn:uuid:" + "0" * 32,
+    ),
+]
+"""What a cursor may name instead of a row's values."""
+
+
+@pytest.mark.parametrize("order", [*listing.ORDERINGS, *(f"-{name}" for name in listing.ORDERINGS)])
+def test_whatever_a_cursor_names_is_looked_for_or_refused(ledger: list[Trader], order: str) -> None:
+    columns = len(listing._order(order))
+    for backwards, value, at in product((False, True), HOSTILE, range(columns)):
+        values: list[str | None] = ["1"] * columns
+        values[at] = value
+        cursor = base64.urlsafe_b64encode(orjson.dumps([backwards, values])).decode().rstrip("=")
+        response = APIClient(raise_request_exception=False).get(PATH, {"cursor": cursor, "ordering": order})
+        assert response.status_code in {200, 400}, (value, response.content)
 
 
 def fill(play: Play) -> None:
