@@ -4,6 +4,7 @@
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+HUB_RUN_FROM=$PWD
 cd "$ROOT"
 HUB=$ROOT/.hub
 VENV=$HUB/venv
@@ -173,7 +174,7 @@ locked_install() {
 }
 
 COMMAND=${1:-dev}
-export HUB_RUN_BEGAN=$EPOCHREALTIME
+export HUB_RUN_BEGAN=$EPOCHREALTIME HUB_RUN_FROM
 export PATH=$VENV/bin:$PATH
 case $COMMAND in
     dev | test)

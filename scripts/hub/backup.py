@@ -5,16 +5,41 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from scripts.hub import environment, instance, place
+from scripts.hub.child import tied
 from scripts.hub.config import ROOT
 from scripts.hub.environment import Production
 from scripts.hub.errors import HubError
 
+EMPTY = """
+DO $$
+DECLARE
+    found record;
+BEGIN
+    FOR found IN
+        SELECT format('DROP %s IF EXISTS %s CASCADE', kind, name) AS statement FROM (
+            SELECT 'TABLE' AS kind, oid::regclass::text AS name, oid, relowner AS owner, relnamespace AS schema
+            FROM pg_class WHERE relkind IN ('r', 'p')
+            UNION ALL
+            SELECT 'ROUTINE', oid::regprocedure::text, oid, proowner, pronamespace FROM pg_proc
+        ) things
+        WHERE schema = 'public'::regnamespace AND pg_has_role(owner, 'USAGE')
+            AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = things.oid AND deptype = 'e')
+    LOOP
+        EXECUTE found.statement;
+    END LOOP;
+END $$;
+"""
+"""Drops what the hub has made, tables of later versions included, which a backup does not name."""
 VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 
 
@@ -59,16 +84,37 @@ def _target(production: Production) -> tuple[str, dict[str, str]]:
 
 
 def _run(command: list[str], variables: dict[str, str]) -> None:
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    """Run one of PostgreSQL's programs to its end; it ends with this process. Raises HubError."""
+    done = subprocess.run(tied(command), env=variables, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        last = "\n".join(f"    | {line}" for line in done.stderr.strip().splitlines()[-15:])
-        raise HubError(f"{Path(command[0]).name} failed:\n{last}")
+        raise _failure(Path(command[0]).name, done.stderr)
+
+
+def _failure(name: str, said: str) -> HubError:
+    last = "\n".join(f"    | {line}" for line in said.strip().splitlines()[-15:])
+    return HubError(f"{name} failed:\n{last}")
 
 
 def _one_file(arguments: list[str]) -> Path:
     if len(arguments) != 1 or arguments[0].startswith("-"):
         raise HubError("Name one file.")
-    return Path(arguments[0]).resolve()
+    # run.sh goes to its own folder; a relative name is meant where it was called
+    return (Path(os.environ.get("HUB_RUN_FROM") or ".") / arguments[0]).resolve()
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the block as Ctrl-C does, with what is in `finally`."""
+
+    def end(number: int, _frame: object) -> None:
+        sys.exit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def backup(arguments: list[str]) -> int:
@@ -79,14 +125,18 @@ def backup(arguments: list[str]) -> int:
     production = environment.load(live=False)
     url, variables = _target(production)
     fresh = path.with_name(path.name + ".partial")
-    fresh.unlink(missing_ok=True)
-    fresh.touch(mode=0o600)
     command = [str(program("pg_dump")), "--format=custom", "--no-owner", "--no-privileges"]
     try:
-        _run([*command, f"--file={fresh}", f"--dbname={url}"], variables)
-        fresh.rename(path)
+        with _ended_in_order():
+            fresh.unlink(missing_ok=True)
+            fresh.touch(mode=0o600)
+            _run([*command, f"--file={fresh}", f"--dbname={url}"], variables)
+            fresh.rename(path)
+    except OSError as error:
+        raise HubError(f"The backup cannot be written: {error}") from None
     finally:
-        fresh.unlink(missing_ok=True)
+        with suppress(OSError):
+            fresh.unlink()
     print(f"The database is in {path}, {path.stat().st_size} bytes.")
     return 0
 
@@ -104,14 +154,7 @@ def restore(arguments: list[str]) -> int:
             f"{others} other programs are connected to the database: end the hub's processes everywhere."
         )
     url, variables = _target(production)
-    command = [
-        str(program("pg_restore")),
-        "--clean",
-        "--if-exists",
-        "--single-transaction",
-        "--exit-on-error",
-    ]
-    _run([*command, "--no-owner", "--no-privileges", f"--dbname={url}", str(path)], variables)
+    refill(path, url, variables)
     manage = [sys.executable, str(ROOT / "manage.py")]
     for step in (["migrate", "--no-input", "--verbosity", "0"], ["after_restore"]):
         code = subprocess.run([*manage, *step], cwd=ROOT, env=production.environment, check=False).returncode
@@ -122,6 +165,37 @@ def restore(arguments: list[str]) -> int:
         "decides (docs/operations/backup.md). Flush Redis, then start the hub: './run.sh prod'."
     )
     return 0
+
+
+def refill(path: Path, url: str, variables: dict[str, str]) -> None:
+    """Empty the database and fill it from the file, in one transaction. Raises HubError; nothing changed then."""
+    reader = [str(program("pg_restore")), "--clean", "--if-exists", "--no-owner", "--no-privileges"]
+    writer = [str(program("psql")), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--dbname={url}"]
+    quiet = {**variables, "PGOPTIONS": "-c client_min_messages=warning"}
+    with tempfile.TemporaryFile("w+") as said:
+        psql = subprocess.Popen(
+            tied(writer), env=quiet, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said, text=True
+        )
+        assert psql.stdin is not None
+        read = None
+        with suppress(BrokenPipeError), psql.stdin:  # it ends at the first error
+            psql.stdin.write(f"BEGIN;\n{EMPTY}")
+            psql.stdin.flush()
+            read = subprocess.run(
+                tied([*reader, "--file=-", str(path)]),
+                env=variables,
+                stdout=psql.stdin,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+            if read.returncode == 0:  # else the end without COMMIT takes everything back
+                psql.stdin.write("\nCOMMIT;\n")
+        if psql.wait() != 0:
+            said.seek(0)
+            raise _failure("psql", said.read())
+        if read is None or read.returncode != 0:
+            raise _failure("pg_restore", read.stderr if read else "")
 
 
 def _others(production: Production) -> int:

@@ -55,6 +55,7 @@ OWN_VARIABLES = (
     "HUB_TEST_WORKERS",
     "PYTEST_XDIST_WORKER",
     "HUB_RUN_BEGAN",
+    "HUB_RUN_FROM",
     *PORT_VARIABLES.values(),
 )
 """Variables that belong to one instance; a second instance started from inside the first must not inherit them."""
