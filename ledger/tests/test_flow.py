@@ -34,7 +34,7 @@ class Flow:
         self.play.add_token(b"\x11" * 20, "Token", "TOK")
         self.players = [player for token in self.play.tokens for player in self.play.register(4, token)]
         for player in self.players:
-            self.play.deposit(player, self.random.choice([0, 100, 10**21, 2**200]))
+            self.play.deposit(player, self.random.choice([0, 100, 10**21, 2**112 - 1]))
 
     def step(self) -> None:
         actions: list[Callable[[], None]] = [

@@ -10,6 +10,7 @@ import pytest
 
 from heartbeat.tests.drill import Drill
 from ledger import engine, store
+from ledger.engine import HIGHEST_ORDERED
 from ledger.models import Event, Matching, Outbox, TokenPair, Transfer, WithdrawalRequest
 from ledger.tests.checks import check_checkpoint, check_ledger
 from nocust.matching import Order
@@ -262,8 +263,8 @@ def test_a_bad_order_stops_no_other(
 
 
 def test_a_book_is_read_as_its_orders_are_stored(market: MarketPlay) -> None:
-    """To the last digit of amounts of 77 digits."""
-    large = 2**254 - 1
+    """To the last digit of the largest amounts."""
+    large = HIGHEST_ORDERED // 2
     carried = market.order(900, 300, eons=2)
     market.order(100, 300, sells=1)
     market.exchange.step()
