@@ -18,7 +18,7 @@ def python(name: str, code: str, **options: object) -> Program:
     return Program(name, [sys.executable, "-c", code], dict(os.environ), **options)  # type: ignore[arg-type]
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     """Whether the condition becomes true in time."""
     deadline = time.monotonic() + seconds
     while not condition():

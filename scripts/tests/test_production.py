@@ -197,7 +197,8 @@ import asyncio, sys
 from pathlib import Path
 from scripts import serve
 async def application(scope, receive, send):
-    if scope["path"] == "/slow":
+    if scope["path"].startswith("/slow/"):
+        Path(scope["path"].removeprefix("/slow")).touch()
         await asyncio.sleep(1.5)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"ok"})
@@ -223,8 +224,6 @@ def is_ready(process: subprocess.Popen[bytes], ready: Path) -> bool:
 
 def test_a_server_that_ends_answers_what_is_under_way_and_lets_its_clients_go(tmp_path: Path) -> None:
     """On one kept connection: a request that is under way at SIGTERM is answered, with `connection: close`."""
-    import threading
-
     (port,) = free_ports(1)
     listener = open_listener("127.0.0.1", port)
     ready = tmp_path / "ready"
@@ -235,8 +234,10 @@ def test_a_server_that_ends_answers_what_is_under_way_and_lets_its_clients_go(tm
         idle.request("GET", "/")
         answer = idle.getresponse()
         assert (answer.read(), answer.getheader("connection")) == (b"ok", None)
-        busy.request("GET", "/slow")
-        threading.Timer(0.3, process.terminate).start()
+        begun = tmp_path / "begun"
+        busy.request("GET", f"/slow{begun}")
+        assert eventually(begun.exists)
+        process.terminate()
         answer = busy.getresponse()
         assert (answer.read(), answer.getheader("connection")) == (b"ok", "close")
         idle.request("GET", "/")  # it was told nothing yet, and is served on the old connection

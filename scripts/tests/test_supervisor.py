@@ -140,10 +140,10 @@ def test_steps_run_side_by_side_and_the_failing_one_is_named(watched: Watched, t
 
 def test_children_have_sessions_of_their_own_and_no_input(watched: Watched) -> None:
     child = watched.supervisor.start(
-        python("worker", "import sys, time; print(repr(sys.stdin.read())); time.sleep(9)")
+        python("worker", f"import sys; print(repr(sys.stdin.read()), flush=True); {SLEEPER}")
     )
     assert os.getsid(child.pid) == child.pid != os.getsid(0)
-    assert eventually(lambda: child.log.read_text() == "''\n") or child.log.read_text() == ""
+    assert eventually(lambda: child.log.read_text() == "''\n")
 
 
 def test_a_program_that_cannot_be_started_is_named(watched: Watched, tmp_path: Path) -> None:
@@ -239,16 +239,16 @@ def test_what_is_said_to_a_terminal_that_was_closed_is_no_end() -> None:
 
 
 KEEPER = """
-import sys, time
+import signal, sys
 from pathlib import Path
 from scripts.hub.supervisor import Supervisor
-from scripts.tests.helpers import python
+from scripts.tests.helpers import eventually, python
 supervisor = Supervisor(Path(sys.argv[1]), print)
-deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
-polite = supervisor.start(python("polite", "import time; time.sleep(600)"))
-import signal
-stubborn = supervisor.start(python("stubborn", deaf, death_signal=signal.SIGKILL))
-time.sleep(0.5)
+begin = "import signal, time; print(1, flush=True); "
+deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+polite = supervisor.start(python("polite", begin + "time.sleep(600)"))
+stubborn = supervisor.start(python("stubborn", begin + deaf, death_signal=signal.SIGKILL))
+eventually(lambda: polite.log.read_text() and stubborn.log.read_text())
 print(polite.pid, stubborn.pid, flush=True)
 supervisor.watch()
 """
@@ -266,4 +266,4 @@ def test_nothing_outlives_a_killed_supervisor(tmp_path: Path) -> None:
     keeper.kill()
     keeper.wait()
     keeper.stdout.close()
-    assert eventually(lambda: not any(proc.is_alive(pid, began[pid]) for pid in pids), 5)
+    assert eventually(lambda: not any(proc.is_alive(pid, began[pid]) for pid in pids))

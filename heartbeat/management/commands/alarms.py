@@ -31,9 +31,11 @@ class Command(BaseCommand):
             self._list(options["all"])
 
     def _close(self, key: int | None, reason: str) -> None:
+        if key is None:
+            raise CommandError("name the alarm: `alarms` lists those that stand, `alarms close ID` ends one")
         with transaction.atomic():
             standing = Alarm.objects.select_for_update().filter(cleared__isnull=True)
-            row = None if key is None else standing.filter(pk=key).first()
+            row = standing.filter(pk=key).first()
             if row is None:
                 raise CommandError(f"no alarm {key} stands")
             row.cleared = timezone.now()
