@@ -98,35 +98,37 @@ class Book:
                 return order
         return None
 
-    def take(self, direction: int, taker: Order) -> list[Fill]:
+    def take(self, direction: int, taker: Order, most: int | None = None) -> list[Fill]:
         """Trade a new order with what rests on the other side; let it rest unless that makes it complete.
 
         Makers are tried best price first, then first arrived, until the taker is complete or one does not
         cross its limit. A maker that the limits of either order refuse (rounding would leave one of them too
         short) is passed over and keeps its place; after PATIENCE of them the taker rests. Changes the matched
-        amounts of the orders and returns the trades in their order. Raises as :meth:`add`, before anything has
-        changed.
+        amounts of the orders and returns the trades in their order. After `most` of them, at least 1, a taker that
+        is not complete does not rest either: to be taken again. Raises as :meth:`add`, before anything has changed.
         """
         self._check_new(direction, taker)
+        if most is not None and most < 1:
+            raise InvalidInteger("at least one trade has to be allowed")
         makers = self._sides[1 - direction]
         fills: list[Fill] = []
         patience = PATIENCE
         position = len(makers.prices)
-        while position and patience and not taker.complete:
+        while position and patience and not taker.complete and len(fills) != most:
             position -= 1
             level = makers.level(makers.prices[position])
             maker = next(iter(level.values()))
             if taker.amount * maker.amount < taker.amount_swapped * maker.amount_swapped:
                 break
-            completed, patience = self._trade(taker, level.values(), fills, patience)
+            completed, patience = self._trade(taker, level.values(), fills, patience, most)
             for order in completed:
                 self._remove(makers, order)
-        if not taker.complete:
+        if not taker.complete and len(fills) != most:
             self._insert(self._sides[direction], taker)
         return fills
 
     def _trade(
-        self, taker: Order, makers: Iterable[Order], fills: list[Fill], patience: int
+        self, taker: Order, makers: Iterable[Order], fills: list[Fill], patience: int, most: int | None
     ) -> tuple[list[Order], int]:
         """Trade with makers at one price; return those that are complete then, and the patience that is left."""
         completed = []
@@ -147,7 +149,7 @@ class Book:
             fills.append(Fill(taker.key, maker.key, given, received, ended, emptied))
             if emptied:
                 completed.append(maker)
-            if ended:
+            if ended or len(fills) == most:
                 break
         return completed, patience
 

@@ -48,6 +48,9 @@ logger = logging.getLogger(__name__)
 
 BATCH: Final = 500
 """Orders that arrive in one pass."""
+FILLS: Final = 2_000
+"""Fills of one pass, which take about a second: their wallets, the market and the other markets of the process wait
+for it. An order that could have more goes on in the next pass, before it rests."""
 TRIES: Final = 5
 """Passes that may be refused one after the other because orders end while they are matched."""
 LOOK_AHEAD: Final = 64
@@ -93,8 +96,8 @@ class Exchange:
         self._eon: int | None = None
 
     def step(self) -> int:
-        """A pass over every market of this process where orders arrive. Returns how many arrived; 0 while the
-        ledger accepts nothing. Raises django.db.Error."""
+        """A pass over every market of this process where orders arrive. Returns how many arrived, at least BATCH if
+        more wait that have come already; 0 while the ledger accepts nothing. Raises django.db.Error."""
         with self._lock:
             if self.ownership is not None:
                 self.ownership.balance()
@@ -176,7 +179,7 @@ class Exchange:
                 raise_alarm("matching", text, key=str(market))
 
     def _pass(self, market: Market, count: int) -> int:
-        """Let up to `count` orders arrive. Returns how many did."""
+        """Let up to `count` orders arrive. Returns how many did, and `count` if there were too many fills."""
         state, mark = None, 0
         try:
             with transaction.atomic():
@@ -196,7 +199,7 @@ class Exchange:
                     return 0
                 mark = state.book.mark()
                 with kept_plans(alone=True):
-                    _Pass(state, arrivals, careful=count == 1).run()
+                    cut = _Pass(state, arrivals, careful=count == 1).run()
                 fence = _bump(fence)
         except (RefusedFillError, BadFillError):
             assert state is not None
@@ -207,7 +210,7 @@ class Exchange:
             raise
         state.book.commit(mark)
         state.fence = fence
-        return len(arrivals)
+        return count if cut else len(arrivals)
 
     def _current(self, market: Market, eon: int, fence: Fence) -> MarketBook:
         """The market's book, read again if this process has not seen the eon or the last pass."""
@@ -233,13 +236,16 @@ class _Pass:
         self._takers = [arrival for arrival in arrivals if arrival.open]
         self._unfunded: dict[int, Party] = {}
         self._parties: dict[int, Party] = {}
+        self._waiting: set[int] = set()
 
-    def run(self) -> None:
-        """Raises RefusedFillError, and BadFillError if it is careful."""
+    def run(self) -> bool:
+        """Whether orders are left that arrive in the next pass, since there were too many fills. Raises
+        RefusedFillError, and BadFillError if it is careful."""
         numbers = next_ids("ledger_arrival_seq", len(self._arrivals))
         for arrival, number in zip(self._arrivals, numbers, strict=True):
             arrival.order.arrival = number
         fills = self._match()
+        self._arrivals = [known for known in self._arrivals if known.order.key not in self._waiting]
         self._lock_all()
         places = {known.order.key: known.order.arrival for known in self._arrivals}
         self._write_fills(fills, places)
@@ -251,6 +257,7 @@ class _Pass:
             rows,
             "(%s, %s::bigint)",
         )
+        return bool(self._waiting)
 
     def _match(self) -> list[Fill]:
         """The fills of all takers with orders that have not ended. Those that have are found out when they would be
@@ -258,7 +265,7 @@ class _Pass:
         looked = LOOK_AHEAD
         while True:
             mark = self._book.mark()
-            fills = [fill for taker in self._takers for fill in self._book.take(taker.direction, taker.order)]
+            fills = self._take()
             self._parties = read_parties({key for fill in fills for key in (fill.taker, fill.maker)})
             if not self._ended(self._parties):
                 return fills
@@ -266,6 +273,18 @@ class _Pass:
             ahead = [order.key for side in (0, 1) for order in islice(self._book.orders(side), looked)]
             looked *= 4
             self._drop(self._parties | read_parties(ahead))
+
+    def _take(self) -> list[Fill]:
+        """The fills of the takers, of the first ones if all have too many."""
+        fills: list[Fill] = []
+        for place, taker in enumerate(self._takers):
+            fills += self._book.take(taker.direction, taker.order, FILLS - len(fills))
+            if len(fills) == FILLS:
+                left = self._takers[place + taker.order.complete :]
+                self._waiting = {known.order.key for known in left}
+                return fills
+        self._waiting = set()
+        return fills
 
     def _ended(self, parties: dict[int, Party]) -> list[Party]:
         return [party for party in parties.values() if not (party.open and party.funded)]

@@ -276,3 +276,22 @@ def test_taker_that_is_refused_again_and_again_rests(refused: int, fills: int) -
     found = book.take(1, Order(10**7, 10**7, 10**20, 10**20))
     assert len(found) == fills
     assert len(book) == refused + 2 - fills
+
+
+def test_taker_is_taken_in_parts() -> None:
+    """It is no maker until there is nothing left for it."""
+    book = Book()
+    for key in range(1, 4):
+        book.take(1, Order(key, key, 10, 10))
+    taker = Order(9, 9, 40, 40)
+    assert [fill.maker for fill in book.take(0, taker, 2)] == [1, 2]
+    assert (taker.matched_out, book.get(9), len(book)) == (20, None, 1)
+    mark = book.mark()
+    assert [fill.maker for fill in book.take(0, taker, 1)] == [3]
+    assert book.get(9) is None
+    book.rollback(mark)
+    assert (taker.matched_out, len(book)) == (20, 1)
+    assert [fill.maker for fill in book.take(0, taker, 2)] == [3]
+    assert book.get(9) is taker
+    with pytest.raises(InvalidInteger):
+        book.take(0, Order(10, 10, 1, 1), 0)
