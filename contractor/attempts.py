@@ -151,11 +151,15 @@ def send_everywhere(
 
 
 def send_unless_known(
-    contract: Contract, row: EthereumTransaction, attempt: EthereumTransactionAttempt
+    contract: Contract,
+    row: EthereumTransaction,
+    attempt: EthereumTransactionAttempt,
+    known: bool | None = None,
 ) -> None:
-    """Hand an attempt to a node that does not have it, or can't tell: what it has already does no harm."""
+    """Hand an attempt to a node that does not have it, or can't tell: what it has already does no harm. `known`:
+    whether it has it, where that was asked before."""
     try:
-        known = contract.node.knows(attempt.hash)
+        known = contract.node.knows(attempt.hash) if known is None else known
     except NodeRefusedError:
         known = False
     if not known:

@@ -26,6 +26,7 @@ HEIGHT_SECONDS = 5.0
 """A node that takes longer for the number of its newest block is not one to read from."""
 HEADERS_A_REQUEST = 200
 LOG_BLOCKS_A_REQUEST = 2000
+TRANSACTIONS_A_REQUEST = 100
 LOGS_A_REQUEST = 50
 """Blocks whose logs are asked for by their hashes in one request."""
 REASON = "0x08c379a0"
@@ -86,6 +87,7 @@ class Node:
         self.failed_at: float | None = None
         self.failure = ""
         self.header_span, self.log_span = Span(HEADERS_A_REQUEST), Span(LOG_BLOCKS_A_REQUEST)
+        self.transaction_span = Span(TRANSACTIONS_A_REQUEST)
         self._answer_seconds = answer_seconds
         self.web3 = Web3(provider)
         if poa:
@@ -254,12 +256,12 @@ class Node:
                     found += answer
         return sorted(found, key=lambda log: (log.block, log.log_index))
 
-    def transaction_count(self, address: bytes, pending: bool = False) -> int:
-        """The nonce of the account's next transaction, those waiting at the node included if `pending`."""
+    def transaction_count(self, address: bytes, pending: bool = False, block: int | None = None) -> int:
+        """The nonce of the account's next transaction, those waiting at the node included if `pending`; or as of a
+        block."""
+        at: Any = block if block is not None else "pending" if pending else "latest"
         with self._asking("transaction count"):
-            return int(
-                self.web3.eth.get_transaction_count(_address(address), "pending" if pending else "latest")
-            )
+            return int(self.web3.eth.get_transaction_count(_address(address), at))
 
     def fee_market(self) -> Market:
         """What transactions pay now. A node that suggests no priority fee on a chain with a base fee is taken to
@@ -300,21 +302,28 @@ class Node:
                 return False
             return True
 
+    def know(self, transactions: Sequence[bytes]) -> list[bool]:
+        """Of each transaction what `knows` says, in as few requests as the node takes."""
+        found = self._of_transactions("eth_getTransactionByHash", transactions)
+        return [transaction is not None for transaction in found]
+
     def receipt(self, transaction: bytes) -> Receipt | None:
         """The receipt of a mined transaction, or None."""
-        from web3.exceptions import TransactionNotFound
+        return self.receipts([transaction])[0]
 
-        with self._asking("receipt"):
-            try:
-                found = self.web3.eth.get_transaction_receipt(_hash(transaction))
-            except TransactionNotFound:
-                return None
-            return Receipt(
-                int(found["blockNumber"]),
-                bytes(found["blockHash"]),
-                int(found["status"]) == 1,
-                int(found["gasUsed"]),
-            )
+    def receipts(self, transactions: Sequence[bytes]) -> list[Receipt | None]:
+        """Of each transaction the receipt, or None, in as few requests as the node takes."""
+        found = self._of_transactions("eth_getTransactionReceipt", transactions)
+        with self._asking("receipts"):
+            return [None if receipt is None else _receipt(receipt) for receipt in found]
+
+    def _of_transactions(self, method: str, transactions: Sequence[bytes]) -> list[Any]:
+        def ask(first: int, last: int) -> list[Any]:
+            asked = transactions[first : last + 1]
+            with self._asking(method):
+                return self._ask([_question(method, index, _hash(one)) for index, one in enumerate(asked)])
+
+        return read_range(self.transaction_span, 0, len(transactions) - 1, ask)
 
     def call(self, function: Any, sender: bytes | None = None, block: int | None = None) -> Any:
         """Evaluate a bound contract function, at a block or at the head."""
@@ -325,6 +334,15 @@ class Node:
 
 def _question(method: str, index: int, *parameters: object) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": index, "method": method, "params": list(parameters)}
+
+
+def _receipt(found: Any) -> Receipt:
+    return Receipt(
+        int(found["blockNumber"], 16),
+        hex_to_bytes(found["blockHash"], 32),
+        int(found["status"], 16) == 1,
+        int(found["gasUsed"], 16),
+    )
 
 
 def _address(value: bytes) -> Any:

@@ -16,7 +16,7 @@ from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from contractor import attempts, gaps
+from contractor import attempts, gaps, outcomes
 from contractor.alarms import clear_alarm, raise_alarm
 from contractor.builders import (
     DISPENSABLE,
@@ -37,6 +37,7 @@ from contractor.headers import Header
 from contractor.interface import Contract
 from contractor.models import ContractState, EthereumTransaction, EthereumTransactionAttempt
 from contractor.node import Receipt
+from contractor.outcomes import Outcomes
 from contractor.transactions import PRIORITY, URGENT, in_turn, queue, queue_again, unmined
 from ledger.models import ChainStatus
 from nocust.addresses import to_checksum
@@ -102,39 +103,38 @@ def watch(contract: Contract, head: Header, confirmed: int) -> int:
     gaps.fill(contract, list(rows), used, head)
     now = timezone.now()
     due = [row for row in rows if row.retry_at <= now]
-    return sum(_watch_in_turn(contract, row, head, confirmed, used) for row in due)
+    seen = outcomes.look_up(contract, due, confirmed, used)
+    return sum(_watch_in_turn(contract, row, head, seen) for row in due)
 
 
-def _watch_in_turn(
-    contract: Contract, row: EthereumTransaction, head: Header, confirmed: int, used: int
-) -> bool:
+def _watch_in_turn(contract: Contract, row: EthereumTransaction, head: Header, seen: Outcomes) -> bool:
     """Watch a row. One that the node fails at is left alone for a moment, so that others have their turn."""
     try:
-        return _watch_row(contract, row, head, confirmed, used)
+        return _watch_row(contract, row, head, seen)
     except NodeError as error:
         _postpone(row, str(error), FAILED_SECONDS)
         raise
 
 
-def _watch_row(contract: Contract, row: EthereumTransaction, head: Header, confirmed: int, used: int) -> bool:
+def _watch_row(contract: Contract, row: EthereumTransaction, head: Header, seen: Outcomes) -> bool:
     assert row.nonce is not None
-    made = list(row.attempts.filter(nonce=row.nonce))
+    made = seen.made[row.pk]
     try:
         for attempt in reversed(made):
-            receipt = contract.node.receipt(attempt.hash)
+            receipt = seen.receipt(attempt)
             if receipt is not None:
-                return _mined(row, attempt, receipt, confirmed)
-    except NodeRefusedError as error:
+                return _mined(row, attempt, receipt, seen.confirmed)
+    except NodeError as error:
+        if seen.used <= row.nonce and not isinstance(error, NodeRefusedError):
+            raise
         # One that still makes its index of transactions can't tell; what it counts as free is not mined.
-        if used > row.nonce:
-            logger.info("%s: whether it is mined is not known: %s", row.tag, error)
-            _found_again(row)
-            return False
+        if seen.used > row.nonce:
+            return _unknown(contract, row, seen, error)
     # The follower ends a cancellation by its event, maybe meanwhile.
     sent = row.attempts.filter(nonce=row.nonce, mined__isnull=False, transaction__state=State.SENT)
     sent.update(mined=None, succeeded=None)
-    if used > row.nonce:
-        return _lost(row, head)
+    if seen.used > row.nonce:
+        return _lost(row, head, seen)
     _found_again(row)
     first, newest = made[0], made[-1]
     if head.number - first.block >= settings.HUB_BUMP_BLOCKS:
@@ -144,8 +144,42 @@ def _watch_row(contract: Contract, row: EthereumTransaction, head: Header, confi
     if head.number - newest.block >= settings.HUB_BUMP_BLOCKS:
         _bump(contract, row, newest, head)
     else:
-        attempts.send_unless_known(contract, row, newest)
+        attempts.send_unless_known(contract, row, newest, seen.known.get(newest.hash))
     return False
+
+
+def _unknown(contract: Contract, row: EthereumTransaction, seen: Outcomes, error: NodeError) -> bool:
+    """The nonce is used up, and the node does not say whether by this transaction. Once that is deep, what the
+    contract and its events say decides: one that took effect is left for its receipt, any other is built again,
+    since the contract's deadlines do not wait for the node."""
+    logger.info("%s: whether it is mined is not known: %s", row.tag, error)
+    _found_again(row)
+    if not seen.is_used_up(row) or not _is_wanted(contract, row):
+        if not isinstance(error, NodeRefusedError):
+            raise error
+        return False
+    logger.warning("%s was mined without effect and is built again", row.tag)
+    return _again(row, "mined without effect, as it seems")
+
+
+def _is_wanted(contract: Contract, row: EthereumTransaction) -> bool:
+    """Whether there is still something to do for one whose nonce is used up in applied blocks. Cancellations have
+    events, which end them (`contractor.slashing.end_cancelling`): one that stands had none."""
+    if row.kind in REBUILT_WHEN_DEEP:
+        return True
+    try:
+        _build(contract, row)
+    except (NotYetError, SupersededError, RefusedError, ImpossibleError, RevertedError):
+        return False
+    return True
+
+
+def _again(row: EthereumTransaction, note: str) -> bool:
+    """Have it built anew, unless the follower ended it meanwhile."""
+    if not EthereumTransaction.objects.filter(pk=row.pk, state=State.SENT).exists():
+        return False
+    queue_again(row, note)
+    return True
 
 
 def _found_again(row: EthereumTransaction) -> None:
@@ -190,21 +224,19 @@ def _is_deep(receipt: Receipt, confirmed: int) -> bool:
     return known is None or known == receipt.block_hash
 
 
-def _lost(row: EthereumTransaction, head: Header) -> bool:
+def _lost(row: EthereumTransaction, head: Header, seen: Outcomes) -> bool:
     """The nonce is used up, but none of our attempts has a receipt: another transaction of this account took it.
-    Once that is deep, ours is built again under a new nonce."""
+    Once that is deep and the events up to there are applied, ours is built again under a new nonce."""
     if row.missing_since is None or row.missing_since > head.number:
         row.missing_since = head.number
         row.save(update_fields=["missing_since"])
         return False
     if head.number - row.missing_since < settings.HUB_LQD_CONTRACT_CONFIRMATIONS:
         return False
-    if not EthereumTransaction.objects.filter(pk=row.pk, state=State.SENT).exists():
+    nonce = row.nonce
+    if not seen.is_used_up(row) or not _again(row, f"nonce {nonce} was taken"):
         return False
-    raise_alarm(
-        "nonce taken", f"{row.tag}: nonce {row.nonce} of the operator was used by another transaction"
-    )
-    queue_again(row, f"nonce {row.nonce} was taken")
+    raise_alarm("nonce taken", f"{row.tag}: nonce {nonce} of the operator was used by another transaction")
     return True
 
 
@@ -302,9 +334,12 @@ def submit(contract: Contract, head: Header) -> int:
     due = EthereumTransaction.objects.filter(state=State.QUEUED, retry_at__lte=timezone.now())
     # Within a kind the one that was tried longest ago: some that can't be sent keep no others from their turn.
     rows = sorted(due, key=lambda row: (PRIORITY[row.kind], row.retry_at, row.pk))
-    urgent = in_turn([row for row in rows if row.kind in URGENT])[: max(IN_FLIGHT - unmined(), 0)]
+    if not rows:
+        return 0
+    used = contract.node.transaction_count(settings.HUB_OWNER_ACCOUNT_ADDRESS)
+    urgent = in_turn([row for row in rows if row.kind in URGENT])[: max(IN_FLIGHT - unmined(used), 0)]
     changed = sum(_submit_row(contract, row, head) for row in urgent)
-    others = [row for row in rows if row.kind not in URGENT][: max(IN_FLIGHT // 2 - unmined(), 0)]
+    others = [row for row in rows if row.kind not in URGENT][: max(IN_FLIGHT // 2 - unmined(used), 0)]
     return changed + sum(_submit_row(contract, row, head) for row in others)
 
 

@@ -59,10 +59,10 @@ def in_turn(rows: Sequence[EthereumTransaction]) -> list[EthereumTransaction]:
     return sorted(rows, key=lambda row: (places[row.pk], PRIORITY[row.kind]))
 
 
-def unmined() -> int:
-    """How many are on their way and not mined."""
-    sent = EthereumTransaction.objects.filter(state=EthereumTransaction.State.SENT)
-    return sent.exclude(attempts__mined__isnull=False).count()
+def unmined(used: int) -> int:
+    """How many are on their way and not mined, where the operator's nonces below `used` are: the node may have no
+    receipt of what it has mined."""
+    return EthereumTransaction.objects.filter(state=EthereumTransaction.State.SENT, nonce__gte=used).count()
 
 
 def queue_again(row: EthereumTransaction, note: str, seconds: float = 0) -> None:

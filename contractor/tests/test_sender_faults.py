@@ -8,15 +8,18 @@ import json
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from contractor import attempts, sender
 from contractor.chain import contract
 from contractor.errors import NodeError
+from contractor.fees import Fee
 from contractor.models import EthereumTransaction, EthereumTransactionAttempt
 from contractor.tests import proxy
 from contractor.tests.conftest import Hub
 from contractor.tests.proxy import Broken, Proxy, Refused
 from contractor.tests.test_sender import State, checkpoint, hurry, registrations
+from contractor.transactions import queue
 
 GWEI = 10**9
 
@@ -191,3 +194,61 @@ def test_one_whose_receipt_the_node_fails_at_holds_up_no_other(hub: Hub, liar: P
     sender.step()
     failing.refresh_from_db()
     assert failing.state == State.CONFIRMED
+
+
+def test_what_is_mined_without_a_receipt_takes_no_room(
+    hub: Hub, liar: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.settle()
+    liar.fault = proxy.only("eth_getTransactionReceipt", proxy.refusing)
+    monkeypatch.setattr(sender, "IN_FLIGHT", 2)
+    with transaction.atomic():
+        for number in range(3):
+            queue("claimFees", {}, tag=f"fees/{number}")
+    monkeypatch.setattr(sender, "build", lambda target, row: target.claim_fees())
+    for _ in range(4):
+        hurry()
+        sender.step()
+        hub.node.mine()
+    assert {row.state for row in EthereumTransaction.objects.filter(kind="claimFees")} == {State.SENT}
+
+
+def test_the_receipts_of_many_are_asked_for_together(
+    hub: Hub, liar: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.settle()
+    monkeypatch.setattr(attempts, "send", lambda *_: None)
+    rows = registrations(20)
+    sender.step()
+    assert EthereumTransaction.objects.filter(state=State.SENT).count() == 20
+    hub.node.mine()
+    before = liar.requests
+    sender.step()
+    assert liar.requests - before < 15
+    monkeypatch.undo()
+    hub.settle(5)
+    assert {EthereumTransaction.objects.get(pk=row.pk).state for row in rows} == {State.CONFIRMED}
+
+
+def test_a_checkpoint_that_was_reverted_is_built_again_without_a_receipt(hub: Hub, liar: Proxy) -> None:
+    """The contract would halt before the node gives it."""
+    hub.settle()
+    hub.node.mine_to_era(2, 3)
+    hub.beat()
+    row = checkpoint(2)
+    (sent,) = row.attempts.all()
+    hub.node.ask("anvil_dropTransaction", "0x" + sent.hash.hex())
+    wrong = contract().submit_checkpoint(b"\7" * 32, bytes(32))
+    with transaction.atomic():
+        made = attempts.sign(row, sent.nonce, wrong, 200_000, Fee(GWEI, None), contract().node.head())
+        sent.delete()
+    attempts.send(contract(), row, made)
+    liar.fault = proxy.only("eth_getTransactionReceipt", proxy.refusing)
+    for _ in range(7):
+        hub.node.mine()
+        hurry()
+        hub.beat()
+    assert contract().checkpoint(2) is not None
+    liar.fault = None
+    hub.settle(5)
+    assert checkpoint(2).state == State.CONFIRMED

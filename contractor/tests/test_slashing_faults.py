@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import transaction
 
+from contractor import attempts
+from contractor.chain import contract
+from contractor.errors import NodeError
+from contractor.fees import Fee
 from contractor.models import EthereumTransaction
 from contractor.tests.challenger import Player
 from contractor.tests.conftest import Hub, signer
-from contractor.tests.court import OPEN_ERA, live, settle
-from contractor.tests.proxy import Proxy, Refused
+from contractor.tests.court import OPEN_ERA, beat, live, settle
+from contractor.tests.proxy import Broken, Proxy, Refused
 from contractor.tests.test_forks import fork, resolve
 from contractor.tests.test_slashing import overdraw, slashes
 from ledger.models import Challenge, ExclusiveBalanceAllotment, RootCommitment, WithdrawalRequest
@@ -24,6 +30,12 @@ RECEIPT = "eth_getTransactionReceipt"
 def indexing(method: str, parameters: list[Any], answer: Any) -> Any:
     if method == RECEIPT:
         raise Refused("transaction indexing is in progress")
+    return answer
+
+
+def failing(method: str, parameters: list[Any], answer: Any) -> Any:
+    if method == RECEIPT:
+        raise Broken
     return answer
 
 
@@ -114,3 +126,32 @@ def test_a_cancellation_that_stays_on_the_branch_counts_once(hub: Hub, liar: Pro
     assert attempt.mined == hub.node.block - 8
     assert hub.available(thief.wallet) == 40
     check_ledger()
+
+
+@pytest.mark.parametrize("fault", [indexing, failing])
+def test_a_cancellation_that_was_reverted_is_sent_again_without_a_receipt(
+    hub: Hub, liar: Proxy, thief: Player, fault: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The checkpoint waits for it, and would do so until the contract halts."""
+    (row,) = slashes()
+    (sent,) = row.attempts.all()
+    hub.node.ask("anvil_dropTransaction", "0x" + sent.hash.hex())
+    spoilt = bytes(sent.data)[:-64] + bytes(32) + bytes(sent.data)[-32:]
+    with transaction.atomic():
+        made = attempts.sign(row, sent.nonce, spoilt, sent.gas, Fee(10**9, None), contract().node.head())
+        sent.delete()
+    attempts.send(contract(), row, made)
+    liar.fault = fault
+    for _ in range(9):
+        hub.node.mine()
+        with contextlib.suppress(NodeError):
+            beat(hub)
+    receipt = hub.node.web3.eth.get_transaction_receipt("0x" + made.hash.hex())
+    assert receipt["status"] == 0
+    row.refresh_from_db()
+    assert row.state == State.CONFIRMED
+    assert row.nonce is not None
+    assert row.nonce > made.nonce
+    assert contract().checkpoint(4) is not None
+    assert WithdrawalRequest.objects.get().slashed
+    assert "ALARM" not in caplog.text
