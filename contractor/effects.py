@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
+from django.db.models import Q
+
 from contractor import events
 from contractor.alarms import raise_alarm
 from contractor.conduits import subject
@@ -269,13 +271,30 @@ def _slashes(batch: Batch, group: Sequence[events.WithdrawalSlashed]) -> None:
     so that its checkpoint does not count it; where that ledger is closed already, in the event's eon."""
     for event in group:
         eon = batch.eon(event)
-        waiting = _waiting_requests({(event.token, event.withdrawer)})[event.token, event.withdrawer]
         for requested, amount in ((eon - 1, event.previous_eon_amount), (eon, event.current_eon_amount)):
             if amount:
                 given_back = eon if _is_closed(requested) else requested
-                cancelled = [request for request in waiting if request.eon_number == requested]
-                _cancel(batch, event, cancelled, amount, given_back)
+                _cancel(batch, event, _cancelled(event, requested, amount), amount, given_back)
     end_cancelling(group)
+
+
+def _cancelled(event: events.WithdrawalSlashed, eon: int, amount: int) -> list[WithdrawalRequest]:
+    """The requests of an eon that an event cancels: the newest before it, as many as make up the amount. They have
+    been given back already where the event's block is read again, as after a deep fork."""
+    place = event.place
+    earlier = WithdrawalRequest.objects.filter(
+        Q(block__lt=place.block) | Q(block=place.block, log_index__lt=place.log_index),
+        token__address=event.token,
+        address=event.withdrawer,
+        eon_number=eon,
+        log_index__gte=0,
+    )
+    found: list[WithdrawalRequest] = []
+    for request in earlier.order_by("-block", "-log_index"):
+        if sum(row.amount for row in found) >= amount:
+            break
+        found.append(request)
+    return found
 
 
 def _is_closed(eon: int) -> bool:
@@ -296,11 +315,13 @@ def _cancel(
             f"requests of {to_checksum(event.withdrawer)} for {total} were known, the contract cancelled {amount}"
             f" in block {event.place.block}",
         )
-    keys = [request.pk for request in cancelled]
+    standing = [request for request in cancelled if not (request.slashed or request.paid)]
+    keys = [request.pk for request in standing]
     WithdrawalRequest.objects.filter(pk__in=keys).update(slashed=True, slashed_eon_number=given_back)
     holder = batch.holders.get((event.token, event.withdrawer))
-    if holder is not None and total:
-        batch.commands.append(engine.CancelWithdrawal(holder.owner, given_back, total))
+    if holder is not None and standing:
+        given = sum(request.amount for request in standing)
+        batch.commands.append(engine.CancelWithdrawal(holder.owner, given_back, given))
 
 
 def _submissions(batch: Batch, group: Sequence[events.CheckpointSubmission]) -> None:

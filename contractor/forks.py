@@ -101,7 +101,7 @@ def compare(contract: Contract, status: ChainStatus) -> Comparison:
     fresh = [event for event in found if event.place.block > ancestor.number]
     left = _match(result, fresh, _Eons(status, closed))
     result.closed = [event for event in left if status.eon_of(event.place.block) in closed]
-    result.slashes = _missing_slashes(status, found, eon - 1, result.requests)
+    result.slashes = _missing_slashes(result, status, found, eon - 1)
     return result
 
 
@@ -210,20 +210,35 @@ def _miss(result: Comparison, row: Row) -> None:
 
 
 def _missing_slashes(
-    status: ChainStatus, found: Sequence[ContractEvent], eon: int, missing: Sequence[WithdrawalRequest]
+    result: Comparison, status: ChainStatus, found: Sequence[ContractEvent], eon: int
 ) -> list[WithdrawalRequest]:
-    """Requests of `eon` and later that the ledger has as cancelled and the chain has not. A cancellation takes all
-    requests of a holder in an eon."""
-    cancelled: dict[Key, int] = defaultdict(int)
-    for event in found:
-        if isinstance(event, events.WithdrawalSlashed):
-            at = status.eon_of(event.place.block)
-            cancelled[event.token, event.withdrawer, at] += event.current_eon_amount
-            cancelled[event.token, event.withdrawer, at - 1] += event.previous_eon_amount
+    """Requests of `eon` and later that the ledger has as cancelled and the chain has not."""
+    cancelled = _cancelled(status, found)
+    places = {
+        row.pk: place for rows, place in result.moved for row in rows if isinstance(row, WithdrawalRequest)
+    }
+    gone = {row.pk for row in result.requests}
+    missing = []
     rows = WithdrawalRequest.objects.filter(slashed=True, eon_number__gte=eon, log_index__gte=0)
-    gone = {row.pk for row in missing}
-    return [
-        row
-        for row in rows.select_related("token")
-        if row.pk not in gone and not cancelled[row.token.address, row.address, row.eon_number]
-    ]
+    for row in rows.exclude(pk__in=gone):
+        place = places.get(row.pk)
+        key = (row.txid, row.log_index) if place is None else (place.txid, place.log_index)
+        if key not in cancelled:
+            missing.append(row)
+    return missing
+
+
+def _cancelled(status: ChainStatus, found: Sequence[ContractEvent]) -> set[tuple[bytes, int]]:
+    """The places of requests that a later event cancels: it takes all of a holder in an eon up to there."""
+    standing: dict[Key, list[tuple[bytes, int]]] = defaultdict(list)
+    cancelled: set[tuple[bytes, int]] = set()
+    for event in found:
+        at = status.eon_of(event.place.block)
+        if isinstance(event, events.WithdrawalRequest):
+            place = event.place.txid, event.place.log_index
+            standing[event.token, event.requestor, at].append(place)
+        elif isinstance(event, events.WithdrawalSlashed):
+            for eon, amount in ((at, event.current_eon_amount), (at - 1, event.previous_eon_amount)):
+                if amount:
+                    cancelled.update(standing.pop((event.token, event.withdrawer, eon), ()))
+    return cancelled
