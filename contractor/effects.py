@@ -221,17 +221,17 @@ def _link_delegated(requests: Sequence[WithdrawalRequest]) -> None:
 
 
 def _confirmations(batch: Batch, group: Sequence[events.WithdrawalConfirmation]) -> None:
-    """The contract pays everything that is mature: the requests are settled in their order until they make up the
-    amount."""
+    """The contract pays everything that is mature."""
     waiting = _waiting_requests({(event.token, event.requestor) for event in group})
     rows = []
     for event in group:
         mature = batch.parameters.matured_eon(event.place.block)
-        queue = waiting[event.token, event.requestor]
-        paid = 0
-        while paid < event.amount and queue and queue[0].eon_number <= mature:
-            request = queue.pop(0)
-            paid += request.amount
+        pair = event.token, event.requestor
+        due = [request for request in waiting[pair] if request.eon_number <= mature]
+        settled = _settled(due, event.amount)
+        paid = sum(request.amount for request in settled)
+        waiting[pair] = [request for request in waiting[pair] if request not in settled]
+        for request in settled:
             rows.append(
                 Withdrawal(
                     **_columns(event.place),
@@ -251,6 +251,26 @@ def _confirmations(batch: Batch, group: Sequence[events.WithdrawalConfirmation])
     batch.told += [(Event.CONFIRMED_WITHDRAWAL, row.pk) for row in created if row.wallet_id is not None]
 
 
+def _settled(due: Sequence[WithdrawalRequest], amount: int) -> Sequence[WithdrawalRequest]:
+    """The requests that a payment is for: all of some eons, from the oldest on. Where none such make up the amount,
+    a payment of the oldest is not known, and this is for newer ones, maybe without those of the newest eon, which
+    have to wait for a checkpoint. Else the oldest until they make up the amount."""
+    starts = [i for i, row in enumerate(due) if i == 0 or due[i - 1].eon_number != row.eon_number]
+    ends = [*starts[1:], len(due)]
+    for first, end in [
+        *((0, end) for end in ends),
+        *((first, end) for end in ends[:-3:-1] for first in starts),
+    ]:
+        if sum(row.amount for row in due[first:end]) == amount:
+            return due[first:end]
+    paid = 0
+    for index, row in enumerate(due):
+        if paid >= amount:
+            return due[:index]
+        paid += row.amount
+    return due
+
+
 def _waiting_requests(pairs: Iterable[Pair]) -> dict[Pair, list[WithdrawalRequest]]:
     """Requests of these holders that are neither paid nor cancelled, oldest first."""
     wanted = list(pairs)
@@ -261,7 +281,7 @@ def _waiting_requests(pairs: Iterable[Pair]) -> dict[Pair, list[WithdrawalReques
         address__in=[address for _, address in wanted],
     )
     waiting: dict[Pair, list[WithdrawalRequest]] = defaultdict(list)
-    for row in rows.select_related("token").order_by("id"):
+    for row in rows.select_related("token").order_by("eon_number", "id"):
         waiting[row.token.address, row.address].append(row)
     return waiting
 

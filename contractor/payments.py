@@ -1,8 +1,8 @@
 """Payments of withdrawals whose events the node left out.
 
-The contract has no running hash of payments, but pays nothing twice: if as of the newest applied block it has
-nothing to pay for requests that were mature for long, it has paid them. Left alone, the next payment of the holder
-would settle the old requests instead of its own.
+The contract has no running hash of payments, but pays nothing twice: if as of the newest applied block it has less
+to pay than the requests that were mature for long sum up to, it has paid some of them. Left alone, they
+would be due for ever.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ logger = logging.getLogger(__name__)
 SURELY_MATURE = 3
 """Eons after which a request can be paid whatever the block and the checkpoints (`spec/contract.md` §1)."""
 EONS_READ = 3
-"""Eons that are read again from the first in which a request could be paid: the hub pays it at once."""
+"""Eons that are read again at a time, from the first in which a request could be paid: the hub pays it at once. The
+ones after them are read the next time, and so on: who is paid while the hub is away waits for long."""
+
+_next: dict[tuple[bytes, bytes], tuple[int, int]] = {}
+"""By token and holder, the eon of the oldest request that is due, and the first eon to be read next for it."""
 
 
 def find_unseen(contract: Contract, token: bytes, holder: bytes) -> bool:
@@ -38,10 +42,10 @@ def find_unseen(contract: Contract, token: bytes, holder: bytes) -> bool:
         token__address=token, address=holder, slashed=False, paid=False, eon_number__lte=mature
     )
     oldest = due.order_by("eon_number").first()
-    if status.forked or oldest is None or _is_payable(contract, status, token, holder):
+    amount = int(due.aggregate(total=Sum("amount"))["total"] or 0)
+    if status.forked or oldest is None or _can_pay(contract, status, token, holder, amount):
         return False
-    first = status.first_block_of(oldest.eon_number + 2)
-    last = min(status.first_block_of(oldest.eon_number + 2 + EONS_READ) - 1, status.confirmed_block)
+    first, last = _stretch(status, (token, holder), oldest.eon_number)
     found = [
         event
         for event in effects.not_booked(cross_check.read_again(contract, status, first, last))
@@ -60,6 +64,17 @@ def find_unseen(contract: Contract, token: bytes, holder: bytes) -> bool:
     return due.exists()
 
 
+def _stretch(status: ChainStatus, pair: tuple[bytes, bytes], requested: int) -> tuple[int, int]:
+    """The blocks to read again now, for requests of the eon `requested` and later: after the newest applied block
+    the first ones again."""
+    before, begin = _next.get(pair, (requested, requested + 2))
+    if before != requested or status.first_block_of(begin) > status.confirmed_block:
+        begin = requested + 2
+    _next[pair] = requested, begin + EONS_READ
+    last = status.first_block_of(begin + EONS_READ) - 1
+    return status.first_block_of(begin), min(last, status.confirmed_block)
+
+
 def _is_what_was_due(found: Sequence[events.WithdrawalConfirmation], token: bytes, holder: bytes) -> bool:
     """Whether payments that were not booked, in the chain's order, sum up to the oldest requests that are not
     settled: each payment takes all requests of the eons up to one."""
@@ -73,11 +88,11 @@ def _is_what_was_due(found: Sequence[events.WithdrawalConfirmation], token: byte
     return sum(event.amount for event in found) in accumulate(int(row["total"]) for row in sums)
 
 
-def _is_payable(contract: Contract, status: ChainStatus, token: bytes, holder: bytes) -> bool:
-    """Whether the contract has something to pay as of the newest applied block. True too when the node has no state
+def _can_pay(contract: Contract, status: ChainStatus, token: bytes, holder: bytes, amount: int) -> bool:
+    """Whether the contract has as much to pay as of the newest applied block. True too when the node has no state
     of it: then nothing is proven."""
     sender = settings.HUB_OWNER_ACCOUNT_ADDRESS
     try:
-        return contract.payable_now(token, holder, sender, block=status.confirmed_block) > 0
+        return contract.payable_now(token, holder, sender, block=status.confirmed_block) >= amount
     except NodeRefusedError:
         return True

@@ -87,3 +87,73 @@ def test_payments_of_several_eons_that_a_node_left_out_are_booked_together(
     settle(hub, 2)
     assert [(row.eon_number, row.amount) for row in Withdrawal.objects.order_by("id")] == [(5, 30), (6, 5)]
     assert "ALARM payment without request" not in caplog.text
+
+
+def test_a_payment_of_long_after_it_was_due_is_booked(
+    hub: Hub, liar: Proxy, alice: Signer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was made while the hub was away, five eons after it could be."""
+    wallet = deposited(hub, alice, 100)
+    hub.go_to(3, 8)
+    request(hub.node, wallet, 30, eon=3)
+    hub.settle()
+    hub.go_to(10, X)
+    liar.fault = hide
+    settle(hub, 8)
+    assert not Withdrawal.objects.exists()
+    liar.fault = None
+    settle(hub, 3)
+    assert [(row.eon_number, row.amount) for row in Withdrawal.objects.all()] == [(10, 30)]
+    assert "ALARM payment without request" not in caplog.text
+
+
+def test_a_payment_is_not_taken_for_one_before_that_nobody_saw(
+    hub: Hub, liar: Proxy, alice: Signer, caplog: pytest.LogCaptureFixture
+) -> None:
+    wallet = deposited(hub, alice, 100)
+    for eon, amount in ((3, 30), (4, 5)):
+        hub.go_to(eon, 8)
+        request(hub.node, wallet, amount, eon=eon)
+        hub.settle()
+    first, second = WithdrawalRequest.objects.order_by("id")
+    hub.go_to(5, X)
+    blocks = {hex(hub.node.block + ahead) for ahead in range(12)}
+    liar.fault = lambda method, parameters, answer: (
+        answer
+        if method != "eth_getLogs"
+        else [log for log in answer if log["topics"][0] != TOPIC or log["blockNumber"] not in blocks]
+    )
+    settle(hub, 8)
+    assert not Withdrawal.objects.exists()
+    hub.go_to(6, X)
+    settle(hub, 8)
+    assert [(row.request, row.amount) for row in Withdrawal.objects.all()] == [(second, 5)]
+    liar.fault = None
+    settle(hub, 3)
+    found = [(row.request, row.amount) for row in Withdrawal.objects.order_by("request")]
+    assert found == [(first, 30), (second, 5)]
+    assert "ALARM payment without request" not in caplog.text
+
+
+def test_a_payment_that_was_left_out_is_booked_though_another_is_due(
+    hub: Hub, liar: Proxy, alice: Signer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The contract has something to pay, but less than what is due."""
+    wallet = deposited(hub, alice, 100)
+    for eon, amount in ((3, 30), (4, 5)):
+        hub.go_to(eon, 8)
+        request(hub.node, wallet, amount, eon=eon)
+        hub.settle()
+    first, second = WithdrawalRequest.objects.order_by("id")
+    liar.fault = hide
+    hub.go_to(5, X)
+    settle(hub, 8)
+    hub.go_to(6, X)
+    hub.settle(3)
+    liar.fault = None
+    settle(hub, 1)
+    assert [(row.request, row.amount) for row in Withdrawal.objects.all()] == [(first, 30)]
+    settle(hub, 8)
+    found = [(row.request, row.amount) for row in Withdrawal.objects.order_by("id")]
+    assert found == [(first, 30), (second, 5)]
+    assert "ALARM payment without request" not in caplog.text
