@@ -19,6 +19,7 @@ from contractor.chain import is_known_branch
 from contractor.errors import ChainError, NodeError, NodeRefusedError, RevertedError
 from contractor.events import ContractEvent
 from contractor.interface import EONS_KEPT, Contract
+from contractor.logs import kept_headers, read_events
 from contractor.models import Accumulator, ContractParameters
 from ledger.models import ChainStatus, Challenge, Deposit, WithdrawalRequest
 from nocust.accumulator import CANCELLATION, DEPOSIT, WITHDRAWAL_REQUEST, accumulate
@@ -212,17 +213,10 @@ def read_again(contract: Contract, status: ChainStatus, first: int, last: int) -
     """All events of the contract in some applied blocks, in order. Raises NodeError, also while the node is on
     another branch than the one that was applied."""
     _check_branch(contract, status)
-    logs = contract.node.logs_of_range(contract.address, first, last)
-    headers = {
-        header.number: header for header in contract.node.headers_of(sorted({log.block for log in logs}))
-    }
-    for log in logs:
-        if log.block_hash != headers[log.block].hash:
-            raise NodeError(f"the node gave a log of another block {log.block} than it has")
+    first = max(first, status.genesis_block)
+    found = read_events(contract, kept_headers(first, last), first, last)
     _check_branch(contract, status)  # once more: it may have gone there meanwhile
-    return [
-        contract.decode(log, headers[log.block].timestamp) for log in logs if log.address == contract.address
-    ]
+    return found
 
 
 def _check_branch(contract: Contract, status: ChainStatus) -> None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -33,8 +33,8 @@ from contractor.errors import ForkTooDeepError, NodeError, NodesDisagreeError
 from contractor.events import ContractEvent
 from contractor.headers import Advance, Header, advance
 from contractor.interface import Contract, ServerState
+from contractor.logs import read_logs
 from contractor.models import ContractParameters, ContractState
-from contractor.node import RawLog
 from contractor.nodes import nodes
 from contractor.reorganisation import undo
 from ledger.models import ChainStatus, Event, RootCommitment
@@ -46,8 +46,6 @@ logger = logging.getLogger(__name__)
 STEP_BLOCKS = 2000
 """Most blocks read and applied in one step."""
 CATCH_UP_SECONDS = 5.0
-ASKED_ALONE = 32
-"""Up to so many blocks with logs in a step are asked for one by one."""
 KEPT_BLOCKS = 256
 """Applied blocks whose headers are kept."""
 
@@ -171,11 +169,7 @@ def start(contract: Contract) -> ChainStatus:
 def _known_headers(status: ChainStatus) -> list[Header]:
     """The newest applied block and all after it."""
     rows = ContractState.objects.filter(block__gte=status.confirmed_block)
-    return [_header(row) for row in rows]
-
-
-def _header(row: ContractState) -> Header:
-    return Header(row.block, row.block_hash, row.parent_hash, row.timestamp, row.logs_possible)
+    return [row.header for row in rows]
 
 
 def _row(header: Header, confirmed: bool) -> ContractState:
@@ -226,43 +220,9 @@ def _events(
     """The events of blocks `first` to `last`, each proven to be of the block that is known by that number."""
     if last < first:
         return ()
-    by_number = {header.number: header for header in headers if first <= header.number <= last}
-    possible = {number for number, header in by_number.items() if header.logs_possible}
-    if len(possible) <= ASKED_ALONE:
-        logs = _logs_of(contract, by_number, possible)
-    else:
-        logs = _logs_of_range(contract, by_number, possible)
-    logs = [log for log in logs if log.address == contract.address]
-    logs.sort(key=lambda log: (log.block, log.log_index))
-    return tuple(contract.decode(log, by_number[log.block].timestamp) for log in logs)
-
-
-def _logs_of(contract: Contract, by_number: Mapping[int, Header], blocks: Iterable[int]) -> list[RawLog]:
-    """Asked for by the blocks' hashes, so that a node which has not read a block in says so."""
-    logs = contract.node.logs_of_blocks(
-        contract.address, [by_number[number].hash for number in sorted(blocks)]
-    )
-    for log in logs:
-        _check_log(log, by_number)
-    return logs
-
-
-def _logs_of_range(contract: Contract, by_number: Mapping[int, Header], possible: set[int]) -> list[RawLog]:
-    """Asked for by numbers, which is less to ask, but may come incomplete: a node that is still reading in blocks
-    leaves the newest out, one with a limit the last. So blocks whose bloom allows logs and that came without any
-    are asked for again by their hashes, and so is the last block of those that follow each other."""
-    logs = contract.node.logs_of_range(contract.address, min(by_number), max(by_number))
-    for log in logs:
-        _check_log(log, by_number)
-    found = {log.block for log in logs}
-    again = (possible - found) | {number for number in found if number + 1 not in found}
-    return [log for log in logs if log.block not in again] + _logs_of(contract, by_number, again)
-
-
-def _check_log(log: RawLog, by_number: Mapping[int, Header]) -> None:
-    header = by_number.get(log.block)
-    if header is None or header.hash != log.block_hash:
-        raise NodeError(f"the node gave a log of another block {log.block} than the one known")
+    found = {header.number: header for header in headers if first <= header.number <= last}
+    logs = read_logs(contract, found)
+    return tuple(contract.decode(log, found[log.block].timestamp) for log in logs)
 
 
 def _write(status: ChainStatus, reading: Reading) -> int:

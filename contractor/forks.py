@@ -21,10 +21,11 @@ from typing import Any
 from django.conf import settings
 
 from contractor import events
-from contractor.errors import ChainError
+from contractor.errors import ChainError, NodeError
 from contractor.events import ContractEvent, Place
 from contractor.headers import Header
 from contractor.interface import Contract
+from contractor.logs import kept_headers, read_events
 from contractor.models import ContractState
 from ledger.models import ChainStatus, Challenge, Deposit, RootCommitment, Withdrawal, WithdrawalRequest
 from nocust.addresses import to_checksum
@@ -114,9 +115,11 @@ def _ancestor(contract: Contract) -> Header:
 
 
 def _events(contract: Contract, first: int, ancestor: Header, last: int) -> list[ContractEvent]:
-    times = {header.number: header.timestamp for header in contract.node.headers(ancestor.number, last)}
-    logs = contract.node.logs_of_range(contract.address, first, last)
-    return [contract.decode(log, times.get(log.block, 0)) for log in logs if log.address == contract.address]
+    fresh = contract.node.headers(ancestor.number, last)
+    if fresh[0].hash != ancestor.hash:
+        raise NodeError(f"the node changed its block {ancestor.number} meanwhile")
+    known = kept_headers(first, ancestor.number) | {header.number: header for header in fresh}
+    return read_events(contract, known, first, last)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils import timezone
 
+from contractor.headers import Header
 from ledger.fields import AddressField, AmountField, HashField, non_negative
 
 
@@ -72,6 +73,10 @@ class ContractState(models.Model):
 
     class Meta:
         ordering = ["block"]
+
+    @property
+    def header(self) -> Header:
+        return Header(self.block, self.block_hash, self.parent_hash, self.timestamp, self.logs_possible)
 
     @classmethod
     def last_submission_eon(cls) -> int:

@@ -221,7 +221,7 @@ def lying(method: str, parameters: list[Any], answer: Answer) -> Answer:
     """A chain of other blocks: each hash is another one, and they follow each other."""
     if method != "eth_getBlockByNumber" or answer is None:
         return answer
-    return {**answer, "hash": _other(answer["hash"]), "parentHash": _other(answer["parentHash"])}
+    return {**answer, "hash": other(answer["hash"]), "parentHash": other(answer["parentHash"])}
 
 
 def forked(height: int) -> Fault:
@@ -230,15 +230,15 @@ def forked(height: int) -> Fault:
     def fault(method: str, parameters: list[Any], answer: Answer) -> Answer:
         if method != "eth_getBlockByNumber" or answer is None or int(answer["number"], 16) < height:
             return answer
-        spoilt = {**answer, "hash": _other(answer["hash"])}
+        spoilt = {**answer, "hash": other(answer["hash"])}
         if int(answer["number"], 16) > height:
-            spoilt["parentHash"] = _other(answer["parentHash"])
+            spoilt["parentHash"] = other(answer["parentHash"])
         return spoilt
 
     return fault
 
 
-def _other(block_hash: str) -> str:
+def other(block_hash: str) -> str:
     return "0x" + "".join("fedcba9876543210"[int(digit, 16)] for digit in block_hash[2:])
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contractor import chain, follower, progress
+from contractor import chain, follower, logs, progress
 from contractor.chain import contract
 from contractor.errors import NodeError, NodeRefusedError
 from contractor.models import ContractState
@@ -90,7 +90,7 @@ def test_a_long_outage_is_caught_up_with_progress_shown(
 ) -> None:
     """Many eons, deposits in the first of them (later the contract is halted), and a node that gives little."""
     monkeypatch.setattr(progress, "TELL_SECONDS", 0.0)
-    monkeypatch.setattr(follower, "ASKED_ALONE", -1)
+    monkeypatch.setattr(logs, "ASKED_ALONE", -1)
     wallet, other = hub.register(alice), hub.register(bob)
     first = hub.status.head_block
     for _ in range(3):

@@ -259,3 +259,37 @@ def test_a_node_that_is_down_holds_a_checkpoint_up_for_half_an_eon(
     follower.step()
     liar.fault = proxy.only("eth_call", proxy.broken)
     assert checkpoints.create_due_checkpoint() == 1
+
+
+def elsewhere(block: int, logs: list[Any] | None) -> proxy.Fault:
+    """A node that is on another branch, from block `block` on, while it is asked for logs: it has these, or else
+    the same in other blocks. For other questions it comes back."""
+    lie = proxy.forked(block)
+
+    def fault(method: str, parameters: list[Any], answer: Any) -> Any:
+        if method == "eth_getBlockByNumber" and parameters[0] == hex(block):
+            return lie(method, parameters, answer)
+        if method == "eth_getLogs" and "fromBlock" in parameters[0]:
+            return (
+                [{**log, "blockHash": proxy.other(log["blockHash"])} for log in answer]
+                if logs is None
+                else logs
+            )
+        return answer
+
+    return fault
+
+
+def test_logs_of_another_branch_are_not_read_again(hub: Hub, liar: Proxy, alice: Signer) -> None:
+    """Though the node is on the known one before and after."""
+    hub.register(alice)
+    hub.settle()
+    hub.node.deposit(alice.address, 50)
+    settle(hub, 6)
+    block, status = hub.node.block - 5, hub.status
+    liar.fault = elsewhere(block, None)
+    with pytest.raises(NodeError, match="a log of another block"):
+        cross_check.read_again(chain.chain(), status, block - 2, status.confirmed_block)
+    liar.fault = elsewhere(block, [])
+    (found,) = cross_check.read_again(chain.chain(), status, block - 2, status.confirmed_block)
+    assert found.place.block == block

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from contractor import checkpoints, disputes, follower, sender, withdrawals
+from contractor import checkpoints, disputes, follower, logs, sender, withdrawals
 from contractor.errors import ChainError, NodeError
 from contractor.models import EthereumTransaction
 from contractor.tests import proxy
@@ -132,7 +132,7 @@ def always(fault: Fault) -> Callable[[Proxy], Fault]:
 def test_a_node_that_always_gets_it_wrong(
     hub: Hub, liar: Proxy, make: Callable[[Proxy], Fault], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follower, "ASKED_ALONE", -1)  # ranges are what nodes get wrong
+    monkeypatch.setattr(logs, "ASKED_ALONE", -1)  # ranges are what nodes get wrong
     liar.fault = make(liar)
     check(hub, play(hub, liar))
 
@@ -230,8 +230,8 @@ def test_a_part_of_several_answers_is_none(hub: Hub, liar: Proxy, cut: slice) ->
 
     def partly(body: bytes) -> bytes:
         answers = json.loads(honest(body))
-        logs = isinstance(answers, list) and b"eth_getLogs" in body
-        return json.dumps(answers[cut] if logs else answers).encode()
+        asked = isinstance(answers, list) and b"eth_getLogs" in body
+        return json.dumps(answers[cut] if asked else answers).encode()
 
     liar.answer = partly  # type: ignore[method-assign]
     with pytest.raises(NodeError):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from contractor import effects, follower
+from contractor import effects, follower, logs
 from contractor.chain import contract
 from contractor.errors import ForkTooDeepError, NodeError
 from contractor.models import ContractState
@@ -311,7 +311,7 @@ def test_a_node_that_leaves_logs_out_is_asked_again(
     wallet = hub.register(alice)
     hub.node.deposit(alice.address, 50)
     hub.node.mine(4)
-    monkeypatch.setattr(follower, "ASKED_ALONE", -1)
+    monkeypatch.setattr(logs, "ASKED_ALONE", -1)
     monkeypatch.setattr(contract().node, "logs", lambda *_: [])
     follower.step()
     assert hub.available(wallet) == 50
@@ -333,7 +333,7 @@ def test_a_range_that_the_node_refuses_is_halved(
             raise NodeRefusedError("too many blocks")
         return original(address, first, last)
 
-    monkeypatch.setattr(follower, "ASKED_ALONE", -1)
+    monkeypatch.setattr(logs, "ASKED_ALONE", -1)
     monkeypatch.setattr(node, "logs", small_only)
     follower.step()
     assert hub.available(wallet) == 50

@@ -86,6 +86,22 @@ def test_a_deposit_that_is_mined_again_is_credited_once(hub: Hub, alice: Signer)
     assert "has not forked" in resolve()
 
 
+def test_branches_are_compared_by_their_own_logs(hub: Hub, liar: Proxy, alice: Signer) -> None:
+    """The node is on another one while it is asked for those of many blocks."""
+    hub.register(alice)
+    hub.node.deposit(alice.address, 50)
+    hub.settle(6)
+    fork(hub, 6)
+    hub.node.deposit(alice.address, 50)
+    hub.node.mine(4)
+    honest = resolve()
+    assert "1 rows move to block" in honest
+    liar.fault = lambda method, parameters, answer: (
+        [] if method == "eth_getLogs" and "fromBlock" in parameters[0] else answer
+    )
+    assert resolve() == honest
+
+
 def test_deposits_that_changed_places_are_told_apart(hub: Hub, alice: Signer, bob: Signer) -> None:
     wallet, other = hub.register(alice), hub.register(bob)
     hub.node.deposit(alice.address, 5)
