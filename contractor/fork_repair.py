@@ -8,7 +8,8 @@ from itertools import chain
 
 from django.db import transaction
 
-from contractor.forks import Comparison, UnresolvableError
+from contractor.alarms import raise_alarm
+from contractor.forks import Comparison, UnresolvableError, undefended
 from contractor.models import ContractParameters, EthereumTransaction
 from contractor.reorganisation import undo
 from ledger import engine, store
@@ -50,6 +51,8 @@ def repair(found: Comparison, seen: ChainStatus, covered: bool = False) -> None:
         status.forked = False
         status.save()
         store.run(commands)
+    for row in found.counted:
+        raise_alarm("events differ", undefended(row), key=f"request {row.pk}")
     logger.warning("the fork below block %s is resolved", seen.confirmed_block)
 
 

@@ -42,7 +42,8 @@ class UnresolvableError(ChainError):
 class Comparison:
     """The new branch, up to block `last`, beside the ledger. `ancestor` is the newest common block. `moved` are
     rows with the place that their event has on the new branch, all others are what the new branch does not have;
-    `slashes` are requests whose cancellation is missing. `closed` are events in eons whose ledger is closed."""
+    `slashes` are requests whose cancellation is missing, `counted` are those of `requests` that a checkpoint counts
+    on for good. `closed` are events in eons whose ledger is closed."""
 
     ancestor: Header
     last: int
@@ -52,6 +53,7 @@ class Comparison:
     payments: list[Withdrawal] = field(default_factory=list)
     challenges: list[Challenge] = field(default_factory=list)
     slashes: list[WithdrawalRequest] = field(default_factory=list)
+    counted: list[WithdrawalRequest] = field(default_factory=list)
     closed: list[ContractEvent] = field(default_factory=list)
 
     def problems(self, covered: bool = False) -> list[str]:
@@ -83,6 +85,7 @@ class Comparison:
             f"the request of {row.amount} by {to_checksum(row.address)} is given back"
             for row in self.requests
         ]
+        told += [undefended(row) for row in self.counted]
         told += [
             f"the request of {row.amount} by {to_checksum(row.address)} counts again" for row in self.slashes
         ]
@@ -91,17 +94,34 @@ class Comparison:
         return told
 
 
+def undefended(row: WithdrawalRequest) -> str:
+    """What a request means that is missing in an eon whose checkpoint counts on it."""
+    return (
+        f"the request of {row.amount} by {to_checksum(row.address)} is not in eon {row.eon_number} of the new"
+        f" branch, and checkpoint {row.eon_number + 1} counts on it: if its owner challenges that, there is no"
+        " answer"
+    )
+
+
 def compare(contract: Contract, status: ChainStatus) -> Comparison:
-    """Read the new branch. Raises UnresolvableError when it has no known block, NodeError."""
+    """Read the new branch. Raises UnresolvableError when it has no known block, or does not reach beyond the eons
+    whose ledgers are closed: what it may have there yet could not be taken in. NodeError."""
     ancestor = _ancestor(contract)
     last = max(contract.node.head().number - settings.HUB_LQD_CONTRACT_CONFIRMATIONS, ancestor.number)
+    closed = {number - 1 for number in RootCommitment.objects.values_list("eon_number", flat=True)}
+    end = status.first_block_of(max(closed, default=0) + 1) - 1
+    if last < end:
+        raise UnresolvableError(
+            f"the new branch is as deep as the confirmations up to block {last} only, and the ledger is closed up"
+            f" to block {end}: wait until that is as deep, too"
+        )
     result = Comparison(ancestor, last)
     eon = status.eon_of(ancestor.number)
     found = _events(contract, status.first_block_of(max(eon - 1, 1)), ancestor, last)
-    closed = {number - 1 for number in RootCommitment.objects.values_list("eon_number", flat=True)}
     fresh = [event for event in found if event.place.block > ancestor.number]
     left = _match(result, fresh, _Eons(status, closed))
     result.closed = [event for event in left if status.eon_of(event.place.block) in closed]
+    result.counted = [row for row in result.requests if row.eon_number in closed and not _is_given_back(row)]
     result.slashes = _missing_slashes(result, status, found, eon - 1)
     return result
 
@@ -210,6 +230,11 @@ def _miss(result: Comparison, row: Row) -> None:
         result.payments.append(row)
     else:
         result.challenges.append(row)
+
+
+def _is_given_back(row: WithdrawalRequest) -> bool:
+    """Whether the checkpoint that would count on the request knows that it was cancelled."""
+    return row.slashed_eon_number is not None and row.slashed_eon_number <= row.eon_number
 
 
 def _missing_slashes(

@@ -50,7 +50,6 @@ def test_what_was_requested_after_a_cancellation_stands_when_blocks_are_read_aga
     settle(hub, 4)
     assert standing() == {60: False, 20: True}
     depth = hub.node.block - attempt.mined + 1
-    hub.node.reorganise(depth)
     hub.node.ask("anvil_rollback", depth)
     hub.node.ask("anvil_dropAllTransactions")
     hub.node.ask("evm_increaseTime", hex(7))

@@ -8,7 +8,8 @@ import pytest
 from django.core.management import CommandError
 from django.db import transaction
 
-from contractor import resync
+from contractor import follower, resync
+from contractor.errors import ForkTooDeepError
 from contractor.models import Resync
 from contractor.tests.challenger import Player
 from contractor.tests.conftest import BLOCKS_PER_EON, Hub, signer
@@ -16,7 +17,7 @@ from contractor.tests.court import OPEN_ERA, challenger, check_won, live
 from contractor.tests.court import settle as settle_disputes
 from contractor.tests.test_forks import fork, resolve
 from contractor.tests.test_withdrawals import deposited, request, settle
-from ledger.models import Challenge, Deposit, WithdrawalRequest
+from ledger.models import Challenge, Deposit, RootCommitment, WithdrawalRequest
 from ledger.tests.checks import check_ledger
 from nocust.addresses import to_checksum
 from nocust.signatures import Signer
@@ -151,3 +152,50 @@ def test_a_challenge_that_is_mined_again_after_it_was_none_is_won(hub: Hub) -> N
     again = Challenge.objects.exclude(pk=known.pk).get()
     assert (again.txid, again.log_index) == (known.txid, known.log_index)
     check_won(hub, 4, 2)
+
+
+def test_a_request_that_a_checkpoint_counts_on_and_that_is_none_is_told(
+    hub: Hub, alice: Signer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its owner can challenge the checkpoint, and there is no answer."""
+    wallet = deposited(hub, alice, 100)
+    hub.go_to(3, BLOCKS_PER_EON - 4)
+    request(hub.node, wallet, 30, eon=3)
+    hub.node.mine()
+    hub.node.mine_to_era(4, 2)
+    settle(hub, 1)
+    assert RootCommitment.objects.filter(eon_number=4).exists()
+    fork(hub, 8)
+    hub.node.mine(4)
+    sentence = "is not in eon 3 of the new branch, and checkpoint 4 counts on it"
+    assert sentence in resolve()
+    assert "ALARM events differ" not in caplog.text
+    resolve("--apply")
+    assert "ALARM events differ" in caplog.text
+    settle(hub, 4)
+    assert hub.available(wallet) == 100
+    assert not hub.status.halted
+
+
+def test_a_branch_is_waited_for_until_the_closed_eons_are_deep(hub: Hub, alice: Signer) -> None:
+    """What it has there yet could not be taken in, and the follower would stop at it."""
+    wallet = hub.register(alice)
+    hub.settle()
+    hub.node.mine_to_era(1, BLOCKS_PER_EON - 4)
+    hub.node.mine_to_era(2, 3)
+    hub.beat()
+    assert RootCommitment.objects.filter(eon_number=2).exists()
+    hub.node.reorganise(6)
+    hub.node.ask("anvil_rollback", 6)
+    hub.node.ask("evm_increaseTime", hex(7))
+    hub.node.mine()  # the last block of eon 1 is the next one
+    hub.node.deposit(alice.address, 50)
+    hub.node.mine(2)
+    with pytest.raises(ForkTooDeepError):
+        follower.step()
+    with pytest.raises(CommandError, match="wait until that is as deep"):
+        resolve("--apply")
+    hub.node.mine(3)
+    with pytest.raises(CommandError, match="belongs to an eon whose ledger is closed"):
+        resolve("--apply")
+    assert hub.available(wallet) == 0
