@@ -16,6 +16,7 @@ from contractor.transactions import queue
 from ledger.checkpoint import create_checkpoint
 from ledger.models import ChainStatus, Challenge, RootCommitment, Token
 from nocust.addresses import to_checksum
+from operator_api.locks import ReadWriteLock
 from restoration.holds import bars_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ def create_due_checkpoint() -> int:
         return 0
     eon = status.eon
     with transaction.atomic():
+        ReadWriteLock([eon - 1]).write()  # no cancellation is sent from now on
         give_up_cancelling(eon - 1)
         if is_cancelling(eon - 1):  # sent since it was asked
             transaction.set_rollback(True)

@@ -38,6 +38,7 @@ from contractor.interface import Contract
 from contractor.models import ContractState, EthereumTransaction, EthereumTransactionAttempt
 from contractor.node import Receipt
 from contractor.outcomes import Outcomes
+from contractor.slashing import may_be_sent
 from contractor.transactions import PRIORITY, URGENT, in_turn, queue, queue_again, unmined
 from ledger.models import ChainStatus
 from nocust.addresses import to_checksum
@@ -371,7 +372,7 @@ def _submit_row(contract: Contract, row: EthereumTransaction, head: Header) -> b
     with transaction.atomic():
         lock_exclusive(Lock.SENDER)
         locked = EthereumTransaction.objects.select_for_update().get(pk=row.pk)
-        if locked.state != State.QUEUED:
+        if locked.state != State.QUEUED or not may_be_sent(locked):
             return False
         nonce = _next_nonce(count)
         # One that ended has it still where a deep fork took away what was mined of it.

@@ -32,6 +32,7 @@ from ledger.models import (
 )
 from ledger.sql import fetch
 from nocust.addresses import to_checksum
+from operator_api.locks import Lock, try_share
 
 logger = logging.getLogger(__name__)
 
@@ -194,6 +195,15 @@ def is_cancelling(eon: int) -> bool:
     """Whether a cancellation of requests of `eon` is on its way. It has to end before the ledger of the eon is
     closed: the checkpoint, which is sent after it, would count on requests that are gone."""
     return _cancellations(eon).filter(state=State.SENT).exists()
+
+
+def may_be_sent(row: EthereumTransaction) -> bool:
+    """Whether no checkpoint counts on the requests that a cancellation is about, nor is one being made that would;
+    it stays so until the caller's transaction ends. Other transactions may be sent at any time."""
+    if row.kind != "slashWithdrawal":
+        return True
+    oldest = row.arguments["oldest_eon"]
+    return try_share(Lock.EON, oldest) and not RootCommitment.objects.filter(eon_number__gt=oldest).exists()
 
 
 def end_cancelling(found: Sequence[WithdrawalSlashed]) -> int:

@@ -51,6 +51,11 @@ def try_lock(lock: Lock, key: int = 0) -> bool:
     return _call("pg_try_advisory_xact_lock", lock, key)
 
 
+def try_share(lock: Lock, key: int = 0) -> bool:
+    """Share the lock until the transaction ends, if nobody holds it alone now."""
+    return _call("pg_try_advisory_xact_lock_shared", lock, key)
+
+
 def sharing(eon: str) -> str:
     """The SQL that shares the eon of an expression until the transaction ends, like `ReadWriteLock.read`."""
     return f"pg_advisory_xact_lock_shared({int(Lock.EON)}, ({eon} & {_KEYS})::int)"

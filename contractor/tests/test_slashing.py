@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from threading import Event
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
-from contractor import checkpoints, disputes, follower, slashing
+from contractor import checkpoints, disputes, follower, sender, slashing
 from contractor.builders import ImpossibleError, NotYetError, SupersededError, build
 from contractor.chain import chain
 from contractor.errors import NodeRefusedError
@@ -16,6 +17,7 @@ from contractor.tests.challenger import Player, chains
 from contractor.tests.conftest import BLOCKS_PER_EON, Hub, signer
 from contractor.tests.court import OPEN_ERA, beat, live, settle
 from heartbeat.tests.drill import Drill
+from ledger.checkpoint import create_checkpoint
 from ledger.models import (
     Challenge,
     ExclusiveBalanceAllotment,
@@ -24,6 +26,7 @@ from ledger.models import (
     Token,
     WithdrawalRequest,
 )
+from ledger.tests.racing import Running
 from nocust.encoding import ZERO_HASH
 
 FEE = 100_100 * 5 * 10**9
@@ -347,3 +350,42 @@ def test_money_spent_after_the_eon_of_a_late_request_is_saved(
     settle(hub, 7)
     assert list(Challenge.objects.values_list("rebuted", flat=True)) == [True, True]
     assert not hub.status.halted
+
+
+@pytest.mark.alarm("late cancellation")
+@pytest.mark.django_db(transaction=True)
+def test_no_cancellation_is_sent_while_a_checkpoint_is_made(
+    hub: Hub, thief: Player, victim: Player, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was queued after the checkpoint had given up those that wait."""
+    overdraw(hub, thief, victim)
+    hub.node.mine(4)
+    follower.step()
+    begun, end, make = Event(), Event(), create_checkpoint
+
+    def slowly(eon: int, head: int) -> RootCommitment:
+        begun.set()
+        assert end.wait(30)
+        return make(eon, head)
+
+    monkeypatch.setattr(checkpoints, "_must_wait", lambda *_: False)
+    monkeypatch.setattr(checkpoints, "create_checkpoint", slowly)
+    making = Running(checkpoints.create_due_checkpoint)
+    try:
+        assert begun.wait(30)
+        assert slashing.slash_overdrawn() == 1
+        sender.step()
+    finally:
+        end.set()
+    assert making.outcome() == 1
+    (row,) = slashes()
+    assert row.state == State.QUEUED
+    hub.node.give(30)  # what the contract lacks now
+    settle(hub, 6)
+    row.refresh_from_db()
+    assert row.state == State.FAILED
+    assert chain().checkpoint(4) is not None
+    hub.node.mine_to_era(4, OPEN_ERA + 5)
+    assert thief.challenge_state(3)
+    settle(hub, 8)
+    assert Challenge.objects.get().rebuted
