@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Max
 
 from contractor.alarms import raise_alarm
 from contractor.errors import ChainError, NodeRefusedError, RevertedError
@@ -164,3 +165,15 @@ def send_unless_known(
         known = False
     if not known:
         send(contract, row, attempt)
+
+
+def next_nonce(count: int) -> int:
+    """Beyond what the node counts and beyond what was given out and it may not have seen yet."""
+    given = EthereumTransaction.objects.filter(state=EthereumTransaction.State.SENT)
+    mined = EthereumTransactionAttempt.objects.filter(nonce__gte=count, mined__isnull=False)
+    found = count
+    for rows in (given, mined):
+        newest: int | None = rows.aggregate(newest=Max("nonce"))["newest"]
+        if newest is not None:
+            found = max(found, newest + 1)
+    return found

@@ -21,6 +21,7 @@ from contractor.errors import ChainError
 from contractor.interface import ChallengeEntry, ChallengeKind, Contract
 from contractor.models import ContractParameters, EthereumTransaction
 from contractor.transactions import queue
+from contractor.turns import each
 from ledger.models import ChainStatus, Challenge
 from nocust.addresses import to_checksum
 
@@ -40,7 +41,7 @@ def step() -> int:
         return 0
     contract = chain()
     head = contract.node.head().number
-    return sum(_look_after(contract, status, parameters, row, head) for row in rows)
+    return each(rows, lambda row: _look_after(contract, status, parameters, row, head))
 
 
 def open_challenges(status: ChainStatus) -> list[Challenge]:

@@ -14,7 +14,7 @@ from django.conf import settings
 from contractor.chain import is_known_branch
 from contractor.errors import NodeError, NodeRefusedError
 from contractor.interface import Contract
-from contractor.models import EthereumTransaction, EthereumTransactionAttempt
+from contractor.models import ContractState, EthereumTransaction, EthereumTransactionAttempt
 from contractor.node import Receipt
 
 logger = logging.getLogger(__name__)
@@ -54,6 +54,14 @@ class Outcomes:
             return self.contract.node.transaction_count(owner, block=self.confirmed) > row.nonce
         except NodeRefusedError:
             return False
+
+
+def is_deep(receipt: Receipt, confirmed: int) -> bool:
+    """Whether the receipt's block is applied, where `confirmed` is the newest that is, and is the one it means."""
+    if receipt.block > confirmed:
+        return False
+    known = ContractState.objects.filter(block=receipt.block).values_list("block_hash", flat=True).first()
+    return known is None or known == receipt.block_hash
 
 
 def look_up(contract: Contract, rows: Sequence[EthereumTransaction], confirmed: int, used: int) -> Outcomes:

@@ -13,7 +13,6 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, transaction
-from django.db.models import Max
 from django.utils import timezone
 
 from contractor import attempts, gaps, outcomes
@@ -35,11 +34,12 @@ from contractor.errors import ChainError, NodeError, NodeRefusedError, RevertedE
 from contractor.fees import offer
 from contractor.headers import Header
 from contractor.interface import Contract
-from contractor.models import ContractState, EthereumTransaction, EthereumTransactionAttempt
+from contractor.models import EthereumTransaction, EthereumTransactionAttempt
 from contractor.node import Receipt
 from contractor.outcomes import Outcomes
 from contractor.slashing import may_be_sent
 from contractor.transactions import PRIORITY, URGENT, in_turn, queue, queue_again, unmined
+from contractor.turns import each
 from ledger.models import ChainStatus
 from nocust.addresses import to_checksum
 from operator_api.locks import Lock, lock_exclusive
@@ -65,12 +65,17 @@ def step() -> int:
     contract = chain()
     head = contract.node.head()
     confirmed = ChainStatus.objects.values_list("confirmed_block", flat=True).first() or 0
-    changed = 0
+    changed, failure = 0, None
     if _watched != (head.hash, confirmed):
         _watch_balance(contract)
-        changed = watch(contract, head, confirmed)
+        try:
+            changed = watch(contract, head, confirmed)
+        except NodeError as error:
+            failure = error
     changed += fulfil_wishes(contract, head)
     changed += submit(contract, head)
+    if failure is not None:
+        raise failure
     left_alone = EthereumTransaction.objects.filter(state=State.SENT, retry_at__gt=timezone.now())
     _watched = None if left_alone.exists() else (head.hash, confirmed)
     return changed
@@ -105,11 +110,11 @@ def watch(contract: Contract, head: Header, confirmed: int) -> int:
     now = timezone.now()
     due = [row for row in rows if row.retry_at <= now]
     seen = outcomes.look_up(contract, due, confirmed, used)
-    return sum(_watch_in_turn(contract, row, head, seen) for row in due)
+    return each(due, lambda row: _watch_in_turn(contract, row, head, seen))
 
 
 def _watch_in_turn(contract: Contract, row: EthereumTransaction, head: Header, seen: Outcomes) -> bool:
-    """Watch a row. One that the node fails at is left alone for a moment, so that others have their turn."""
+    """Watch a row. One that the node fails at is left alone for a moment."""
     try:
         return _watch_row(contract, row, head, seen)
     except NodeError as error:
@@ -164,13 +169,15 @@ def _unknown(contract: Contract, row: EthereumTransaction, seen: Outcomes, error
 
 
 def _is_wanted(contract: Contract, row: EthereumTransaction) -> bool:
-    """Whether there is still something to do for one whose nonce is used up in applied blocks. Cancellations have
+    """Whether there is something to decide about one whose nonce is used up in applied blocks. Cancellations have
     events, which end them (`contractor.slashing.end_cancelling`): one that stands had none."""
     if row.kind in REBUILT_WHEN_DEEP:
         return True
     try:
         _build(contract, row)
-    except (NotYetError, SupersededError, RefusedError, ImpossibleError, RevertedError):
+    except ImpossibleError:
+        return True  # which ends it
+    except (NotYetError, SupersededError, RefusedError, RevertedError):
         return False
     return True
 
@@ -203,7 +210,7 @@ def _mined(
         logger.warning("%s was reverted in block %s and is built again", row.tag, receipt.block)
         queue_again(row, f"reverted in block {receipt.block}")
         return True
-    if not _is_deep(receipt, confirmed):
+    if not outcomes.is_deep(receipt, confirmed):
         return False
     if attempt.cancels:
         _end_cancelled(row, f"cancelled in block {receipt.block}")
@@ -215,14 +222,6 @@ def _mined(
     else:
         _end(row, State.FAILED, f"reverted in block {receipt.block}")
     return True
-
-
-def _is_deep(receipt: Receipt, confirmed: int) -> bool:
-    """Whether the follower has applied the receipt's block, and it is the block that the receipt means."""
-    if receipt.block > confirmed:
-        return False
-    known = ContractState.objects.filter(block=receipt.block).values_list("block_hash", flat=True).first()
-    return known is None or known == receipt.block_hash
 
 
 def _lost(row: EthereumTransaction, head: Header, seen: Outcomes) -> bool:
@@ -339,9 +338,11 @@ def submit(contract: Contract, head: Header) -> int:
         return 0
     used = contract.node.transaction_count(settings.HUB_OWNER_ACCOUNT_ADDRESS)
     urgent = in_turn([row for row in rows if row.kind in URGENT])[: max(IN_FLIGHT - unmined(used), 0)]
-    changed = sum(_submit_row(contract, row, head) for row in urgent)
-    others = [row for row in rows if row.kind not in URGENT][: max(IN_FLIGHT // 2 - unmined(used), 0)]
-    return changed + sum(_submit_row(contract, row, head) for row in others)
+    changed = each(urgent, lambda row: _submit_row(contract, row, head))
+    others = in_turn([row for row in rows if row.kind not in URGENT])[
+        : max(IN_FLIGHT // 2 - unmined(used), 0)
+    ]
+    return changed + each(others, lambda row: _submit_row(contract, row, head))
 
 
 def _submit_row(contract: Contract, row: EthereumTransaction, head: Header) -> bool:
@@ -363,7 +364,6 @@ def _submit_row(contract: Contract, row: EthereumTransaction, head: Header) -> b
         _refused(row, str(error), by_node=isinstance(error, NodeRefusedError))
         return False
     except NodeError as error:
-        # One that the node fails at keeps no others from their turn.
         _postpone(row, str(error), FAILED_SECONDS)
         raise
     gas = min(estimate * settings.HUB_GAS_MARGIN_PERCENT // 100, settings.HUB_GAS_CAP)
@@ -374,7 +374,7 @@ def _submit_row(contract: Contract, row: EthereumTransaction, head: Header) -> b
         locked = EthereumTransaction.objects.select_for_update().get(pk=row.pk)
         if locked.state != State.QUEUED or not may_be_sent(locked):
             return False
-        nonce = _next_nonce(count)
+        nonce = attempts.next_nonce(count)
         # One that ended has it still where a deep fork took away what was mined of it.
         EthereumTransaction.objects.filter(nonce=nonce).exclude(state=State.SENT).update(nonce=None)
         locked.state, locked.nonce, locked.refusals, locked.note = State.SENT, nonce, 0, ""
@@ -399,18 +399,6 @@ def _build(contract: Contract, row: EthereumTransaction) -> bytes:
         if row.refusals == 0:
             logger.exception("%s can't be built", row.tag)
         raise RefusedError(f"it can't be built: {type(error).__name__}: {error}") from error
-
-
-def _next_nonce(count: int) -> int:
-    """Beyond what the node counts and beyond what we gave out and it may not have seen yet."""
-    given = EthereumTransaction.objects.filter(state=State.SENT)
-    mined = EthereumTransactionAttempt.objects.filter(nonce__gte=count, mined__isnull=False)
-    next_nonce = count
-    for rows in (given, mined):
-        newest: int | None = rows.aggregate(newest=Max("nonce"))["newest"]
-        if newest is not None:
-            next_nonce = max(next_nonce, newest + 1)
-    return next_nonce
 
 
 def _postpone(row: EthereumTransaction, note: str, seconds: float = 2) -> None:

@@ -17,7 +17,7 @@ from contractor.models import EthereumTransaction
 from contractor.tests import proxy
 from contractor.tests.challenger import Player
 from contractor.tests.conftest import Hub, signer
-from contractor.tests.court import OPEN_ERA, check_won
+from contractor.tests.court import OPEN_ERA, check_won, live, players
 from contractor.tests.proxy import Fault, Proxy
 from contractor.tests.test_withdrawals import X, request
 from ledger.models import (
@@ -295,3 +295,26 @@ def test_a_lie_about_events_stops_the_hub_or_changes_nothing(hub: Hub, liar: Pro
     with pytest.raises(ChainError):
         follower.step()
     assert hub.available(wallet) == 0
+
+
+def test_a_challenge_that_the_node_fails_at_keeps_no_other_from_its_answer(hub: Hub, liar: Proxy) -> None:
+    first, second = players(hub, 2)
+    hub.go_to(4, OPEN_ERA)
+    for player in (first, second):
+        player.challenge_state(3, mine=False)
+    hub.node.mine(4)
+    hub.beat()
+    text = first.address.hex()
+
+    def fail(method: str, parameters: list[Any], answer: Any) -> Any:
+        if method == "eth_call" and text in json.dumps(parameters):
+            raise proxy.Broken
+        return answer
+
+    liar.fault = fail
+    for _ in range(3):
+        with pytest.raises(NodeError):
+            disputes.step()
+        attempt(sender.step)
+        hub.node.mine()
+    assert live(hub, 4) == 1

@@ -218,6 +218,27 @@ def test_each_gets_its_turn(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     assert fine.state == State.SENT
 
 
+def test_many_of_a_kind_leave_the_others_their_turn(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Withdrawals that the contract refuses, of which users can have as many as they have wallets."""
+    hub.settle()
+    monkeypatch.setattr(sender, "IN_FLIGHT", 4)  # two of them can wait
+    registrations(4)
+    with transaction.atomic():
+        fees = queue("claimFees", {}, tag="fees")
+
+    def build_most(target: Contract, row: EthereumTransaction) -> bytes:
+        if row.pk != fees.pk:
+            raise RefusedError("no")
+        return target.claim_fees()
+
+    monkeypatch.setattr(sender, "build", build_most)
+    for _ in range(3):
+        hurry()
+        sender.submit(contract(), contract().node.head())
+    fees.refresh_from_db()
+    assert fees.state == State.SENT
+
+
 def test_what_has_to_wait_keeps_nothing_else(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cancellations wait for the checkpoint, and the checkpoint for answers: whoever overdraws many wallets must
     not keep those from being sent."""

@@ -252,3 +252,28 @@ def test_a_checkpoint_that_was_reverted_is_built_again_without_a_receipt(hub: Hu
     liar.fault = None
     hub.settle(5)
     assert checkpoint(2).state == State.CONFIRMED
+
+
+@pytest.mark.parametrize("method", ["eth_getTransactionReceipt", "eth_estimateGas"])
+def test_many_that_the_node_fails_at_hold_up_nothing(hub: Hub, liar: Proxy, method: str) -> None:
+    """More than it has time for before the first is tried again."""
+    hub.settle()
+    tokens = [row.arguments["token"] for row in registrations(12)]
+    failing = method == "eth_estimateGas"
+    if not failing:
+        sender.step()
+    mine = {"0x" + bytes(row.hash).hex() for row in EthereumTransactionAttempt.objects.all()}
+
+    def fail(asked: str, parameters: list[Any], answer: Any) -> Any:
+        text = json.dumps(parameters)
+        if asked == method and (parameters[0] in mine if not failing else any(one in text for one in tokens)):
+            raise Broken(500)
+        return answer
+
+    liar.fault = fail
+    fine = registrations(13)[-1]
+    hub.node.mine()
+    with contextlib.suppress(NodeError):
+        sender.step()
+    fine.refresh_from_db()
+    assert fine.state == State.SENT
