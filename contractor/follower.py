@@ -201,6 +201,9 @@ def _read(
     state, halted = contract.server_state(), contract.halted()
     ceiling = min(highest_block(status), known[-1].number + limit)
     change = advance(known, head, ceiling, node.headers)
+    if change is not None and change.fresh[-1].number == head.number and change.fresh[-1].hash != head.hash:
+        # What the contract said in between may be of either branch.
+        raise NodeError(f"the node has another block {head.number} than a moment ago")
     headers = _after(known, change)
     tip = headers[-1].number
     confirmed = max(status.confirmed_block, min(max(head.number, tip) - _depth(), tip))

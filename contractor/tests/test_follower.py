@@ -13,7 +13,9 @@ from contractor import effects, follower, logs
 from contractor.chain import contract
 from contractor.errors import ForkTooDeepError, NodeError
 from contractor.models import ContractState
+from contractor.tests import proxy
 from contractor.tests.conftest import DevelopmentNode, Hub
+from contractor.tests.proxy import Proxy
 from heartbeat.tests.drill import Drill
 from ledger.models import Deposit, Outbox
 from ledger.models import Event as Told
@@ -303,6 +305,21 @@ def test_logs_of_another_block_are_not_applied(
     with pytest.raises(NodeError, match="another block"):
         follower.step()
     assert hub.status.confirmed_block == before
+
+
+def test_a_node_that_changes_its_branch_meanwhile_is_not_believed(hub: Hub, liar: Proxy) -> None:
+    """What it says of the contract is of the newest block of either."""
+    head = hub.status.head_block
+    hub.node.mine(2)
+    liar.fault = lambda method, parameters, answer: (
+        proxy.lying(method, parameters, answer) if parameters == ["latest", False] else answer
+    )
+    with pytest.raises(NodeError, match="than a moment ago"):
+        follower.step()
+    assert hub.status.head_block == head
+    liar.fault = None
+    follower.step()
+    assert hub.status.head_block == head + 2
 
 
 def test_a_node_that_leaves_logs_out_is_asked_again(
