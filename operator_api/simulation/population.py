@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -67,6 +68,7 @@ class Population:
 
     def deposit(self, amount: int) -> None:
         """Deposit `amount` for every second payer and every trader, and wait until the hub has credited it."""
+        since = self.hub.eon
         self.traffic.deposit(amount)
         tokens = {trader.debit.address: amount for trader in self.traders if trader.debit.token == self.token}
         ether = {trader.debit.address: amount for trader in self.traders if trader.debit.token != self.token}
@@ -75,11 +77,7 @@ class Population:
         for part in self._each("token deposits", _parts(sorted(tokens.items()), 20)):
             self.chain.deposit_token(self.token, dict(part))
         for trader in self._each("credits", self.traders):
-            self.traffic.wait("a trader's deposit", lambda one=trader: self._funded(one))  # type: ignore[misc]  # bound now
-
-    def _funded(self, trader: Trader) -> bool:
-        eon = self.hub.eon
-        return any(self.hub.state(trader.debit, number)["deposits"] for number in {eon, max(eon - 1, 1)})
+            self.traffic.wait("a trader's deposit", partial(self.traffic.funded, trader.debit, since))
 
     def pay(self, payments: int) -> None:
         """That many payments at random."""
@@ -114,6 +112,8 @@ class Population:
         eon = self.hub.eon
         if trader.eon == eon:
             return
+        if eon > 1:
+            self.traffic.wait("the checkpoint", lambda: self.traffic.submitted_eon >= eon)
         starts = []
         for wallet in (trader.debit, trader.credit):
             proof = self.hub.proof(wallet, eon)

@@ -41,17 +41,11 @@ class Traffic:
     def deposit(self, amount: int) -> None:
         """Deposit `amount` wei for every second wallet, and wait until the hub has credited it."""
         lucky = range(0, len(self.wallets), 2)
+        since = self.hub.eon
         self.chain.deposit_ether({self.wallets[i].address: amount for i in lucky})
         for i in lucky:
             self.balances[i] += amount
-        last = self.wallets[lucky[-1]]
-
-        def credited() -> bool:
-            eon = self.hub.eon
-            known = [self.hub.state(last, e)["deposits"] for e in {eon, max(eon - 1, 1)}]
-            return any(known)
-
-        self.wait("the deposits", credited)
+        self.wait("the deposits", lambda: self.funded(self.wallets[lucky[-1]], since))
 
     def pay(self, count: int) -> None:
         """That many payments of random amounts between random wallets, over eon changes."""
@@ -107,8 +101,17 @@ class Traffic:
             )
         return eon
 
+    @property
+    def submitted_eon(self) -> int:
+        """The eon of the contract's newest checkpoint."""
+        return int(self.chain.contract.functions.lastSubmissionEon().call())
+
+    def funded(self, wallet: SimulatedWallet, since: int) -> bool:
+        """Whether the hub has credited a deposit in an eon from `since` on."""
+        return any(self.hub.state(wallet, eon)["deposits"] for eon in range(since, self.hub.eon + 1))
+
     def _submitted(self, eon: int) -> bool:
-        submitted = int(self.chain.contract.functions.lastSubmissionEon().call())
+        submitted = self.submitted_eon
         if submitted > eon:
             raise TrafficError(f"the checkpoint of eon {eon} passed unseen")
         return submitted == eon
