@@ -7,6 +7,7 @@ to it; and to ask Redis costs many times as much (`benchmarks/limits.py`) and ma
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Hashable, Iterator
@@ -69,6 +70,25 @@ class Buckets:
         """Forget the full buckets, or all if that does not make room: memory is not for strangers to fill."""
         left = {key: full_at for key, full_at in self._full_at.items() if full_at > now}
         self._full_at = left if len(left) < LARGEST // 2 else {}
+
+
+class Pace:
+    """A client's bucket, for requests that wait where others are refused."""
+
+    __slots__ = ("_buckets", "_key")
+
+    def __init__(self, found: Buckets, key: Hashable) -> None:
+        self._buckets = found
+        self._key = key
+
+    async def turn(self) -> None:
+        """Take a token, as soon as there is one."""
+        while wait := self._buckets.take(self._key).wait:
+            await asyncio.sleep(wait)
+
+
+PACE = "hub.pace"
+"""The key of a websocket's scope under which its client's `Pace` is, where reads are limited."""
 
 
 def buckets(rate: int) -> Buckets | None:

@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 
 from operator_api.bridge import Answer, Receive, Scope, Send, json_answer, send_answer
-from operator_api.limits import Buckets, Taken, buckets, headers
+from operator_api.limits import PACE, Buckets, Pace, Taken, buckets, headers
 from operator_api.origins import cors_headers, header
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,8 @@ TAKEN = "hub.taken"
 
 class RateLimits:
     """An ASGI application around the hub's: counts writes and expensive reads of each client, tells it in headers,
-    and answers 429 without asking the hub when there are too many. Opening a websocket counts as a read.
+    and answers 429 without asking the hub when there are too many. Opening a websocket counts as a read, and so do
+    the requests over it, which wait for their turn: clients expect answers in order, and no refusals.
     """
 
     def __init__(self, application: Any) -> None:
@@ -42,10 +43,13 @@ class RateLimits:
         found = self._buckets(scope)
         taken = None
         if found is not None:
-            taken = scope.get(TAKEN) or found.take(network(scope["client"][0] if scope.get("client") else ""))
+            client = network(scope["client"][0] if scope.get("client") else "")
+            taken = scope.get(TAKEN) or found.take(client)
             if taken.wait:
                 await self._refuse(scope, receive, send, found, taken)
                 return
+            if scope["type"] == "websocket":
+                scope = {**scope, PACE: Pace(found, client)}
 
         async def with_headers(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start":

@@ -18,6 +18,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from auditor.selectors import ArchivedError
 from ledger import positions
 from ledger.store import HubNotReadyError
+from operator_api.limits import PACE, Pace
 from synchronizer import snapshots, streams
 from synchronizer.admittance import Admittance
 from synchronizer.database import in_database
@@ -69,6 +70,7 @@ class StreamConsumer(AsyncConsumer):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.wire = wire_of(scope, send)
+        self.pace: Pace | None = scope.get(PACE)
         self.wire.resumed = self.flush
         self.held: dict[str, str] = {}
         self.sent: dict[str, int] = {}
@@ -100,6 +102,8 @@ class StreamConsumer(AsyncConsumer):
             message = await receive()
             if message["type"] == "websocket.disconnect":
                 return
+            if self.pace is not None:
+                await self.pace.turn()  # frames of streams are sent meanwhile
             while self.waiting:
                 await self.wire.drained()
                 self.flush()
