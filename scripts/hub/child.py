@@ -82,6 +82,11 @@ class Child:
         if self.process.poll() is None:
             self.process.send_signal(number)
 
+    def ask_to_end(self) -> None:
+        """Send its stop signal; one that is stopped (SIGSTOP) goes on, so that it ends in order, too."""
+        self.signal(self.program.stop_signal)
+        self.signal(signal.SIGCONT)
+
 
 def tied(command: list[str], death_signal: signal.Signals = signal.SIGTERM) -> list[str]:
     """The command as one that gets this signal when the process that starts it ends. Raises HubError."""

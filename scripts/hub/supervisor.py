@@ -129,7 +129,7 @@ class Supervisor:
     def _see_off(self, child: Child) -> None:
         """Ask a program that has been replaced to end, and watch the others until it has."""
         self._leaving.append(child)
-        child.signal(child.program.stop_signal)
+        child.ask_to_end()
         deadline = time.monotonic() + child.program.stop_seconds
         while child.ended() is None:
             if time.monotonic() > deadline:
@@ -204,8 +204,9 @@ class Supervisor:
             self._changed()
             self._untold = False
         except HubError as error:
+            if not self._untold:
+                self._say(str(error))
             self._untold = True
-            self._say(str(error))
 
     def _start_again(self, slot: Slot, now: float) -> None:
         try:
@@ -254,7 +255,7 @@ def _finished(children: list[Child]) -> bool:
 def _end(children: list[Child]) -> list[str]:
     """Ask all to end, kill those that do not; the names of the killed."""
     for child in children:
-        child.signal(child.program.stop_signal)
+        child.ask_to_end()
     killed = []
     began = time.monotonic()
     for child in children:
