@@ -14,6 +14,11 @@ def open_holds() -> list[Hold]:
     return list(Hold.objects.filter(first_eon__isnull=True))
 
 
+def newest() -> int:
+    """The number of the newest hold, decided or not; 0 if there was none."""
+    return Hold.objects.aggregate(newest=Max("pk"))["newest"] or 0
+
+
 def bars(eon: int) -> bool:
     """Whether the hub may sign nothing in an eon."""
     return Hold.objects.filter(Q(first_eon__isnull=True) | Q(first_eon__gt=eon)).exists()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
+from ledger import directory
 from ledger.store import HubNotReadyError, chain_status
 from restoration import holds
 
@@ -17,19 +18,28 @@ REMEMBERED_SECONDS = 1.0
 DETAIL = "The hub was restored from a backup: nothing new is accepted until the operator has checked what was lost."
 
 _known = (False, 0.0)
+_newest = 0
+"""The newest hold that this process has heard of."""
 
 
 def held() -> bool:
     """Whether nothing may be signed in the latest eon; asked once a second. The database's triggers refuse what
-    slips through."""
-    global _known  # noqa: PLW0603  (one for all threads; a lost race asks once more)
+    slips through.
+
+    With a new hold the process forgets its wallets: after a failover that it lived through, the row and trail of
+    one whose registration was lost may be somebody else's.
+    """
+    global _known, _newest  # noqa: PLW0603  (one for all threads; a lost race asks once more)
     barred, until = _known
     now = time.monotonic()
     if now >= until:
         try:
-            barred = holds.bars(chain_status().eon)
+            newest, barred = holds.newest(), holds.bars(chain_status().eon)
         except HubNotReadyError:
-            barred = False
+            newest, barred = _newest, False
+        if newest != _newest:
+            directory.clear()
+            _newest = newest
         _known = barred, now + REMEMBERED_SECONDS
     return barred
 

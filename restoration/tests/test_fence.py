@@ -13,8 +13,9 @@ from django.utils import timezone
 from psycopg2.errors import CheckViolation
 
 from ledger.checkpoint import create_checkpoint
+from ledger.directory import find_owner
 from ledger.models import ActiveState, DelegatedWithdrawal, RootCommitment
-from ledger.sql import fetch
+from ledger.sql import execute, fetch
 from ledger.store import StoredTransfer
 from operator_api.restored import lost_states
 from operator_api.simulation.play import Play
@@ -185,6 +186,22 @@ def test_a_connection_that_takes_no_writes_is_used_if_the_database_is_the_same(
                 connection.ensure_connection()
     connection.ensure_connection()
     assert "from timeline 000000AA" in Hold.objects.get().reason
+
+
+def test_wallets_are_looked_up_anew_after_a_hold(play: Play, players: list[SimulatedWallet]) -> None:
+    """A server process lived through a failover in which a registration was lost, and its row is another's now."""
+    lost = players[1]
+    middleware.held()
+    assert find_owner(lost.token, lost.address) == lost.owner
+    execute("SET LOCAL session_replication_role = replica")
+    execute("UPDATE ledger_wallet SET address = %s WHERE id = %s", [b"\7" * 20, lost.wallet_id])
+    execute("SET LOCAL session_replication_role = DEFAULT")
+    identity.hold("a test")
+    holds.decide(Hold.Decision.NOTHING_LOST, 0)
+    middleware.forget()
+    assert not middleware.held()
+    assert find_owner(lost.token, lost.address) is None
+    assert find_owner(lost.token, b"\7" * 20) is not None
 
 
 @pytest.fixture
