@@ -52,12 +52,12 @@ UPDATE ledger_transfer SET arrival = NULL WHERE id = (SELECT max(id) FROM ledger
 OPEN = "UPDATE ledger_tokenpair SET paused = false"
 
 
-def fill(stack: Stack, wallets: int, orders: int) -> None:
+def fill(url: str, wallets: int, orders: int) -> None:
     """Wallets of Ether with deposits, accounts and allotments, and a market of two other tokens with orders."""
     from benchmarks.population import DEPOSIT, REGISTER
     from benchmarks.resting import WRITE
 
-    with psycopg2.connect(stack.database_url) as connection, connection.cursor() as cursor:
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT id FROM ledger_token ORDER BY trail LIMIT 1")
         (token,) = cursor.fetchone() or (0,)
         cursor.execute(REGISTER, {"token": token, "count": wallets, "deposit": DEPOSIT})
@@ -68,7 +68,7 @@ def fill(stack: Stack, wallets: int, orders: int) -> None:
         cursor.execute(PAIRS, {"first": first, "second": second})
         cursor.execute(ARRIVE)
     connection.close()
-    _maintain(stack.database_url)
+    _maintain(url)
 
 
 def _maintain(url: str) -> None:
@@ -132,7 +132,7 @@ def measure(wallets: int, orders: int) -> dict[str, Any]:
         stack.stop()
         empty = start(stack, url, orders=False)
         began = time.monotonic()
-        fill(stack, wallets, orders)
+        fill(url, wallets, orders)
         filled = time.monotonic() - began
         stack.stop()
         return {

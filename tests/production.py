@@ -207,6 +207,11 @@ class Hub:
 
     def start(self) -> None:
         """Start all processes and wait until the hub is ready."""
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Start all processes."""
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
                 [
@@ -222,11 +227,19 @@ class Hub:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def wait_ready(self) -> None:
+        """Wait until the launched hub is ready."""
         deadline = time.monotonic() + HUB_SECONDS
         while not self._ready():
-            assert self._process.poll() is None, self.said()
+            self.check_alive()
             assert time.monotonic() < deadline, self.said()
             time.sleep(0.2)
+
+    def check_alive(self) -> None:
+        """Fail with what the hub said if it has ended."""
+        assert self._process is not None
+        assert self._process.poll() is None, self.said()
 
     def _ready(self) -> bool:
         record = instance.running(self.folder)
