@@ -20,6 +20,17 @@ def test_links_between_documents_lead_somewhere() -> None:
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
 
+def test_commands_of_the_runbooks_need_nothing_that_is_not_installed_with_the_hub() -> None:
+    """`./manage.py` finds no Python on Debian, and elsewhere one without Django and without the settings of `.env`;
+    `./run.sh manage` finds no production hub."""
+    bare = re.compile(r"\./manage\.py|(?<![\w/])python3? -[mc]")
+    operations = ROOT / "docs" / "operations"
+    for page in operations.rglob("*.md"):
+        wanted = [found for found in bare.findall(page.read_text()) if page.name != "halted.md"]
+        assert not wanted, f"{page.name}: {wanted}"
+    assert "./run.sh manage " not in (operations / "admin.md").read_text()
+
+
 def test_every_alarm_has_a_drill() -> None:
     drill = re.compile(r'pytest\.mark\.alarm\("([a-z ]+)"\)')
     tests = [path for path in ROOT.rglob("test_*.py") if ".hub" not in path.relative_to(ROOT).parts]
