@@ -70,6 +70,7 @@ def _look_after(
         with transaction.atomic():
             queued = _settle_or_answer(contract, row, head, status.confirmed_block)
     except ChainError:
+        _warn(parameters, row, head)
         raise
     except Exception as error:
         logger.exception("%s", describe(row))

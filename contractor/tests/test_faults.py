@@ -30,6 +30,7 @@ from ledger.models import (
     Withdrawal,
     WithdrawalRequest,
 )
+from nocust.addresses import to_checksum
 
 State = EthereumTransaction.State
 WALLETS = 3
@@ -297,7 +298,10 @@ def test_a_lie_about_events_stops_the_hub_or_changes_nothing(hub: Hub, liar: Pro
     assert hub.available(wallet) == 0
 
 
-def test_a_challenge_that_the_node_fails_at_keeps_no_other_from_its_answer(hub: Hub, liar: Proxy) -> None:
+def test_a_challenge_that_the_node_fails_at_keeps_no_other_from_its_answer(
+    hub: Hub, liar: Proxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And somebody is told in time."""
     first, second = players(hub, 2)
     hub.go_to(4, OPEN_ERA)
     for player in (first, second):
@@ -318,3 +322,5 @@ def test_a_challenge_that_the_node_fails_at_keeps_no_other_from_its_answer(hub: 
         attempt(sender.step)
         hub.node.mine()
     assert live(hub, 4) == 1
+    told = [text for text in caplog.messages if "ALARM challenge at risk" in text]
+    assert any(to_checksum(first.address) in text for text in told)
