@@ -102,13 +102,17 @@ class StreamConsumer(AsyncConsumer):
             message = await receive()
             if message["type"] == "websocket.disconnect":
                 return
-            if self.pace is not None:
-                await self.pace.turn()  # frames of streams are sent meanwhile
+            await self.turn()  # frames of streams are sent meanwhile
             while self.waiting:
                 await self.wire.drained()
                 self.flush()
             self.busy = True
             await self.take(message.get("text"))
+
+    async def turn(self) -> None:
+        """Wait until the client may ask for more."""
+        if self.pace is not None:
+            await self.pace.turn()
 
     def leave(self) -> None:
         """End all subscriptions and the heartbeat."""
@@ -218,6 +222,7 @@ class StreamConsumer(AsyncConsumer):
             board.subscribe(group, self)
         for name in found:
             if name not in accepted:
+                await self.turn()  # each error has the whole request in it
                 await self.refuse(f"There is no stream {name!r}.", request)
         data = {"streams": [accepted[name][1] for name in names if name in accepted]}
         if since:

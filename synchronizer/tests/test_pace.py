@@ -80,3 +80,22 @@ async def test_without_a_limit_nobody_waits(connect: Connect, settings: Settings
     for _ in range(5 * REQUESTS):
         assert (await client.ask("ping"))["data"]["data"] == "pong"
     await client.close()
+
+
+async def test_each_error_of_a_request_counts(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are a hundred times as long as the request."""
+    sleep = Sleep()
+    monkeypatch.setattr(limits, "asyncio", SimpleNamespace(sleep=sleep))
+    application = RateLimits(StreamConsumer.as_asgi())
+    application._reads = Buckets(rate=0.001, size=REQUESTS + 1)
+    client = await opened(application, HOST)
+    await client.send({"op": "subscribe", "args": {"streams": ["a", "b", "c", "d", "e"]}})
+    for _ in range(REQUESTS - 1):
+        assert (await client.read())["type"] == "error"
+    assert await client.is_silent()
+    application._reads._full_at.clear()
+    sleep.over.set()
+    for _ in range(5 - REQUESTS + 1):
+        assert (await client.read())["type"] == "error"
+    assert (await client.read())["data"]["data"] == {"streams": []}
+    await client.close()
