@@ -70,7 +70,7 @@ def occupied(port: int, purpose: str, variable: str) -> str:
     who = proc.listener(port) or "another process (another user's, or outside of this container)"
     return (
         f"Port {port}, wanted for {purpose}, is occupied by {who}: "
-        f"end that process, or set {variable} to a free port, e.g. {variable}={free_ports(1)[0]} ./run.sh"
+        f"end that process, or set {variable} to a free port, e.g. {variable}={free_ports(1)[0]}"
     )
 
 
