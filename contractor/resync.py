@@ -44,6 +44,8 @@ def ask(first: int) -> Resync:
     status = ChainStatus.objects.select_for_update().first()
     if status is None:
         raise ResyncError("the hub has not read the chain yet")
+    if first < 0:
+        raise ResyncError("blocks are counted from 0")
     first = max(first, status.genesis_block)
     if first > status.confirmed_block:
         raise ResyncError(f"block {first} is not applied yet; {status.confirmed_block} is the newest that is")

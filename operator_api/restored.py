@@ -119,7 +119,9 @@ def lost_states(found: Iterable[Mapping[str, Any]]) -> tuple[list[str], int]:
         count += 1
         try:
             told += _examine(entry)
-        except (KeyError, TypeError, NocustError) as error:
+        except KeyError as error:
+            raise ValueError(f"state {count} has no {error.args[0]}") from None
+        except (TypeError, ValueError, NocustError) as error:
             raise ValueError(f"state {count}: {type(error).__name__}: {error}") from None
     return told, count
 

@@ -140,6 +140,8 @@ def test_what_cannot_be_read_again_is_said(hub: Hub) -> None:
     assert not Resync.objects.exists()
     with pytest.raises(CommandError, match="is not applied yet"):
         call_command("resync", str(hub.node.block + 1), reason="why not")
+    with pytest.raises(CommandError, match="counted from 0"):
+        call_command("resync", "-5", reason="why not")
     out = StringIO()
     call_command("resync", "0", reason="to be sure", stdout=out)
     assert "0 missing" in out.getvalue()

@@ -190,6 +190,20 @@ def test_who_holds_the_hub_is_written_down() -> None:
     assert row.who.startswith("manage.py by ")
 
 
+@pytest.mark.parametrize("reason", ["", "  "])
+def test_nobody_holds_the_hub_without_a_reason(reason: str) -> None:
+    with pytest.raises(CommandError, match="why"):
+        call_command("after_restore", hold=reason, stdout=StringIO())
+    assert not Hold.objects.exists()
+
+
+@pytest.mark.parametrize("decision", ["nothing_lost", "accept_loss"])
+def test_nothing_is_decided_about_a_hub_that_is_not_held(decision: str) -> None:
+    with pytest.raises(CommandError, match="not held"):
+        call_command("after_restore", **{decision: True}, stdout=StringIO())
+    assert not OperatorAction.objects.exists()
+
+
 @pytest.mark.parametrize("change", ["update", "delete"])
 def test_notes_stay(change: str) -> None:
     actions.bar("somebody", b"\x12" * 20, REASON)

@@ -275,5 +275,7 @@ def test_a_state_that_a_wallet_holds_shows_what_was_lost(play: Play, players: li
         cursor.execute("UPDATE ledger_activestate SET operator_signature = NULL WHERE id = %s", [state.pk])
     (told,), _ = lost_states([held])
     assert "the hub signed spent 1, gained 0; the ledger has nothing" in told
-    with pytest.raises(ValueError, match="state 1: KeyError"):
+    with pytest.raises(ValueError, match="state 1 has no address"):
         lost_states([{"token": held["token"]}])
+    with pytest.raises(ValueError, match="state 2: ValueError"):
+        lost_states([held, held | {"eon_number": "x"}])

@@ -49,12 +49,17 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["hold"]:
+        if options["hold"] is not None:
+            if not options["hold"].strip():
+                raise CommandError("say why the hub is to be held: --hold 'the disk was rolled back'")
             with transaction.atomic():
                 note_command("hold", "", options["hold"])
                 identity.hold(options["hold"])
         identity.watch()
         found = holds.open_holds()
+        decides = options["nothing_lost"] or options["accept_loss"]
+        if decides and not found:
+            raise CommandError("the hub is not held: there is nothing to decide")
         if options["detect"] and not found:
             return
         if not found:
@@ -73,7 +78,7 @@ class Command(BaseCommand):
         if not options["detect"]:
             self._report(result, found[0] if found else None)
             self._examine(options["states"])
-        if found and (options["nothing_lost"] or options["accept_loss"]):
+        if found and decides:
             self._decide(result, options["accept_loss"])
 
     def _say(self, line: str) -> None:
