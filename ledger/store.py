@@ -18,10 +18,9 @@ from django.utils import timezone
 
 from ledger import engine
 from ledger import kept_plans as plans
-from ledger.accounts_sql import LOCK, open_accounts, saving
+from ledger.accounts_sql import open_accounts, saving
 from ledger.columns import Columns
 from ledger.engine import (
-    ChainEffect,
     Command,
     Event,
     Fill,
@@ -33,7 +32,7 @@ from ledger.engine import (
     Transferred,
 )
 from ledger.explicit_transaction import outside_transactions
-from ledger.facts import Findings, Situation, read_situation
+from ledger.facts import Findings, Situation, lock_and_read
 from ledger.kept_plans import Call, Kept, kept_plans, own_transaction
 from ledger.lost_commits import CommitUnknownError, Ending, Session, are_ended, is_there, was_written
 from ledger.models import ChainStatus, Outbox
@@ -45,7 +44,6 @@ from ledger.transfers_sql import ADD_TRANSFERS
 from ledger.tx_ids import new_tx_id
 from operator_api.error_codes import NO_DATABASE, ErrorCode
 from operator_api.keys import OperatorKey, operator_key
-from operator_api.locks import sharing
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +62,6 @@ ORDERS_CHANNEL = "orders"
 
 STATUS_COLUMNS = Columns(ChainStatus, "c")
 STATUS = f"SELECT {STATUS_COLUMNS.text} FROM ledger_chainstatus c"  # noqa: S608  (the model's columns)
-
-_EON = "((head_block - genesis_block) / blocks_per_eon + 1)"
-_SHARE = Kept(
-    "share_eons",
-    ["bigint[]"],
-    f"SELECT {sharing('eon')} FROM (SELECT eon FROM unnest($1) eon UNION SELECT {_EON} FROM ledger_chainstatus"  # noqa: S608
-    " ORDER BY 1) eons",
-)
-"""Shares the ledgers of eons, and of the latest one."""
-_LATEST = Kept("latest", [], f"SELECT {STATUS_COLUMNS.text}, {sharing(_EON)} FROM ledger_chainstatus c")  # noqa: S608
-"""Where the chain stands; the ledger of the latest eon is shared."""
 
 Outcome = StoredTransfer | StoredOrder | Moved | Refusal
 
@@ -188,19 +175,13 @@ def _run(
 ) -> tuple[list[Outcome], list[Call]]:
     """What becomes of the commands, and the statements that are still to be run for it."""
     owners = {owner.wallet: owner for command in commands for owner in command.owners}
-    # What wallets want belongs to the latest eon or is refused; what the chain did may belong to the one before.
-    effects = {command.eon for command in commands if isinstance(command, ChainEffect)}
-    # A new eon may have begun while this waited, and the wallets' accounts in it have been opened with what they
-    # had then: only the eon read under the locks is the latest one for them.
-    share = _SHARE(array(effects)) if effects else _LATEST()
-    rows = plans.run(share, LOCK(array(sorted(owners))), _LATEST())
-    status = _status(rows)
-    eons = {status.eon} | effects
-    reason = stopped(status)
-    situation = read_situation(commands, status.eon, eons, owners, reason.code if reason else "")
-    found = Findings(situation.facts)
+    situation = lock_and_read(commands, owners)
+    if situation is None:
+        raise HubNotReadyError
+    reason = stopped(situation.status)
+    found = Findings(situation.facts, reason.code if reason else "")
     accounts = dict(situation.accounts)
-    open_accounts(accounts, owners, eons)
+    open_accounts(accounts, owners, situation.eons)
     events: list[Event | Refusal] = []
     changed: dict[Key, engine.Account] = {}
     for command in commands:

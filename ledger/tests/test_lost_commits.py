@@ -119,7 +119,7 @@ def test_a_single_transfer_before_its_commit(play: Play, monkeypatch: pytest.Mon
     """Known not to be written: it is decided again, once."""
     alice, bob = funded(play, 2)
     command = alice.transfer(bob.owner, 1)
-    read, lost = facts.read_situation, list[bool]()
+    read, lost = facts.lock_and_read, list[bool]()
 
     def losing(*given: Any) -> Any:
         if len(lost) < times:
@@ -127,7 +127,7 @@ def test_a_single_transfer_before_its_commit(play: Play, monkeypatch: pytest.Mon
             lose_connection()
         return read(*given)
 
-    monkeypatch.setattr("ledger.store.read_situation", losing)
+    monkeypatch.setattr("ledger.store.lock_and_read", losing)
     (outcome,) = submit(command)
     assert len(lost) == times
     if times > 1:
