@@ -9,7 +9,7 @@ import pytest
 from contractor.tests.conftest import Hub
 from contractor.tests.proxy import Proxy
 from contractor.tests.test_withdrawals import X, deposited, mature, payment, request, settle
-from ledger.models import Event, Outbox, Withdrawal, WithdrawalRequest
+from ledger.models import Event, Outbox, Wallet, Withdrawal, WithdrawalRequest
 from nocust.encoding import keccak
 from nocust.signatures import Signer
 
@@ -23,17 +23,21 @@ def hide(method: str, parameters: list[Any], answer: Any) -> Any:
     return [log for log in answer if log["topics"][0] != TOPIC]
 
 
+def requested(hub: Hub, wallet: Wallet, amounts: dict[int, int]) -> list[WithdrawalRequest]:
+    """The wallet's withdrawals of these amounts, requested in these eons, oldest first."""
+    for eon, amount in amounts.items():
+        hub.go_to(eon, 8)
+        request(hub.node, wallet, amount, eon=eon)
+        hub.settle()
+    return list(WithdrawalRequest.objects.order_by("id"))
+
+
 def test_a_payment_that_a_node_left_out_is_booked(
     hub: Hub, liar: Proxy, alice: Signer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Before the next one of the same holder, which would settle the older request."""
     wallet = deposited(hub, alice, 100)
-    hub.go_to(3, 8)
-    request(hub.node, wallet, 30, eon=3)
-    hub.settle()
-    hub.go_to(4, 8)
-    request(hub.node, wallet, 5, eon=4)
-    hub.settle()
+    first, second = requested(hub, wallet, {3: 30, 4: 5})
     hub.go_to(5, X)
     liar.fault = hide
     holdings = hub.node.balance(alice.address)
@@ -43,7 +47,6 @@ def test_a_payment_that_a_node_left_out_is_booked(
     liar.fault = None
     hub.node.mine_to_era(6, 0)
     settle(hub, 4)
-    first, second = WithdrawalRequest.objects.order_by("id")
     (paid,) = Withdrawal.objects.all()
     assert (paid.request, paid.amount) == (first, 30)
     settle(hub, 9)
@@ -73,11 +76,7 @@ def test_payments_of_several_eons_that_a_node_left_out_are_booked_together(
     hub: Hub, liar: Proxy, alice: Signer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The newest of them paid a request that could still be waiting."""
-    wallet = deposited(hub, alice, 100)
-    for eon, amount in ((3, 30), (4, 5)):
-        hub.go_to(eon, 8)
-        request(hub.node, wallet, amount, eon=eon)
-        hub.settle()
+    requested(hub, deposited(hub, alice, 100), {3: 30, 4: 5})
     liar.fault = hide
     for eon in (5, 6):
         hub.go_to(eon, X)
@@ -93,10 +92,7 @@ def test_a_payment_of_long_after_it_was_due_is_booked(
     hub: Hub, liar: Proxy, alice: Signer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It was made while the hub was away, five eons after it could be."""
-    wallet = deposited(hub, alice, 100)
-    hub.go_to(3, 8)
-    request(hub.node, wallet, 30, eon=3)
-    hub.settle()
+    requested(hub, deposited(hub, alice, 100), {3: 30})
     hub.go_to(10, X)
     liar.fault = hide
     settle(hub, 8)
@@ -110,12 +106,7 @@ def test_a_payment_of_long_after_it_was_due_is_booked(
 def test_a_payment_is_not_taken_for_one_before_that_nobody_saw(
     hub: Hub, liar: Proxy, alice: Signer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wallet = deposited(hub, alice, 100)
-    for eon, amount in ((3, 30), (4, 5)):
-        hub.go_to(eon, 8)
-        request(hub.node, wallet, amount, eon=eon)
-        hub.settle()
-    first, second = WithdrawalRequest.objects.order_by("id")
+    first, second = requested(hub, deposited(hub, alice, 100), {3: 30, 4: 5})
     hub.go_to(5, X)
     blocks = {hex(hub.node.block + ahead) for ahead in range(12)}
     liar.fault = lambda method, parameters, answer: (
@@ -139,12 +130,7 @@ def test_a_payment_that_was_left_out_is_booked_though_another_is_due(
     hub: Hub, liar: Proxy, alice: Signer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The contract has something to pay, but less than what is due."""
-    wallet = deposited(hub, alice, 100)
-    for eon, amount in ((3, 30), (4, 5)):
-        hub.go_to(eon, 8)
-        request(hub.node, wallet, amount, eon=eon)
-        hub.settle()
-    first, second = WithdrawalRequest.objects.order_by("id")
+    first, second = requested(hub, deposited(hub, alice, 100), {3: 30, 4: 5})
     liar.fault = hide
     hub.go_to(5, X)
     settle(hub, 8)
