@@ -47,6 +47,7 @@ Settings: .env beside run.sh (or HUB_ENV_FILE) and the environment, see docs/con
 STEP_SECONDS = 3600.0
 READY_SECONDS = 180.0
 STOP_SECONDS = 180.0
+"""Longest wait for the end of the hub, besides HUB_DRAIN_SECONDS."""
 WORKER_SECONDS = 60.0
 """Longest wait for a worker's running task when it is told to end."""
 RESTART_SECONDS = 600.0
@@ -337,8 +338,11 @@ def _await_restart(production: Production, record: Record, number: str) -> str:
 
 def stop(_arguments: list[str]) -> int:
     """End the hub of this host."""
-    folder = environment.data_folder(environment.gather()[0])
-    print("The hub was ended." if instance.stop(folder, STOP_SECONDS) else "The hub is not running.")
+    found = environment.gather()[0]
+    drain = found["HUB_DRAIN_SECONDS"]  # nothing is checked: a hub with a spoilt .env can be ended, too
+    seconds = STOP_SECONDS + (int(drain) if drain.isdecimal() else 0)
+    ended = instance.stop(environment.data_folder(found), seconds)
+    print("The hub was ended." if ended else "The hub is not running.")
     return 0
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scripts.hub import dotenv, environment
+from scripts.hub import dotenv, environment, instance, production
 from scripts.hub.config import ROOT, base_environment
 from scripts.hub.errors import HubError
 from scripts.hub.listening import open_listener
@@ -190,6 +190,23 @@ def test_an_occupied_port_is_refused_with_who_has_it() -> None:
     finally:
         held.close()
     open_listener("localhost", port).close()
+
+
+@pytest.mark.parametrize(("drain", "seconds"), [("", 185), ("600", 780), ("spoilt", 180)])
+def test_who_ends_the_hub_waits_for_clients_that_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drain: str, seconds: float
+) -> None:
+    asked: list[tuple[Path, float]] = []
+
+    def stop(folder: Path, longest: float) -> bool:
+        asked.append((folder, longest))
+        return True
+
+    monkeypatch.setattr(instance, "stop", stop)
+    monkeypatch.setenv("HUB_DATA", str(tmp_path))
+    monkeypatch.setenv("HUB_DRAIN_SECONDS", drain)
+    assert production.stop([]) == 0
+    assert asked == [(tmp_path, seconds)]
 
 
 SERVE = """
