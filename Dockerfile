@@ -13,6 +13,10 @@ ARG TRACING=
 RUN python -m venv .hub/venv \
     && .hub/venv/bin/pip install --no-cache-dir --disable-pip-version-check -r requirements.txt ${TRACING:+-r requirements-tracing.txt} \
     && sha256sum <requirements.txt >.hub/venv/.runtime-installed
+# The library that verifies signatures together.
+COPY nocust nocust
+COPY scripts/__init__.py scripts/batch_library.py scripts/
+RUN .hub/venv/bin/python -m scripts.batch_library
 
 FROM ${BASE}
 # pg_dump and pg_restore for backups; they work with PostgreSQL up to their own version, 15.

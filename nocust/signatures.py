@@ -50,8 +50,8 @@ def parse_signature(text: str) -> bytes:
         raise InvalidSignature("a signature is 130 hexadecimal digits") from error
 
 
-def recover(message: bytes, signature: bytes) -> bytes:
-    """Address (20 bytes) of the key that signed the message hash `message`; raises InvalidSignature."""
+def recover_key(message: bytes, signature: bytes) -> bytes:
+    """The public key x, y (64 bytes) that signed the message hash `message`; raises InvalidSignature."""
     digest = signing_digest(message)
     check_signature(signature)
     compact = signature[:64] + bytes((signature[64] - _V_OFFSET,))
@@ -59,7 +59,18 @@ def recover(message: bytes, signature: bytes) -> bytes:
         key = PublicKey.from_signature_and_message(compact, digest, hasher=None)
     except Exception as error:  # the library has no common base for its errors
         raise InvalidSignature("no public key belongs to the signature") from error
-    return _key_address(key)
+    return _coordinates(key)
+
+
+def key_address(key: bytes) -> bytes:
+    """Address (20 bytes) of a public key x, y (64 bytes)."""
+    digest: bytes = keccak_256(key).digest()
+    return digest[12:]
+
+
+def recover(message: bytes, signature: bytes) -> bytes:
+    """Address (20 bytes) of the key that signed the message hash `message`; raises InvalidSignature."""
+    return key_address(recover_key(message, signature))
 
 
 def is_valid(message: bytes, signature: bytes, address: bytes) -> bool:
@@ -91,7 +102,7 @@ class Signer:
                 "a private key is a byte string of length 32 between 1 and the order of the curve"
             )
         self._key = PrivateKey(private_key)
-        self.address: bytes = _key_address(self._key.public_key)
+        self.address: bytes = key_address(_coordinates(self._key.public_key))
 
     def sign(self, message: bytes) -> bytes:
         """Deterministic (RFC 6979) low-s signature of the message hash `message`: r, s, v as 65 bytes."""
@@ -112,6 +123,6 @@ def private_key_address(private_key: bytes) -> bytes:
     return Signer(private_key).address
 
 
-def _key_address(key: PublicKey) -> bytes:
-    digest: bytes = keccak_256(key.format(compressed=False)[1:]).digest()
-    return digest[12:]
+def _coordinates(key: PublicKey) -> bytes:
+    text: bytes = key.format(compressed=False)
+    return text[1:]

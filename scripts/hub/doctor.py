@@ -97,6 +97,13 @@ class Doctor:
             )
         return f"{count} as pinned"
 
+    def batch_library(self) -> str:
+        from nocust.batch import is_available
+
+        if is_available():
+            return "verified together"
+        return "verified one by one: ./run.sh could not build the library, see .hub/install.log"
+
     def npm(self) -> str:
         if (HUB_FOLDER / "npm" / "node_modules" / "nocust-client").exists():
             return "installed in .hub/npm"
@@ -192,6 +199,7 @@ class Doctor:
             ("open files", self.open_files),
             ("environment", self.venv),
             ("Python packages", self.packages),
+            ("signatures", self.batch_library),
             ("npm packages", self.npm),
             ("anvil", self.anvil),
             ("PostgreSQL", self.postgres_programs),

@@ -253,7 +253,14 @@ class Machine:
         self.folder = folder
         self.programs = folder / "programs"
         shutil.copy(ROOT / "run.sh", folder)
-        for name in ("requirements.txt", "requirements-dev.txt", "package.json", "package-lock.json"):
+        (folder / "nocust").mkdir()
+        for name in (
+            "requirements.txt",
+            "requirements-dev.txt",
+            "package.json",
+            "package-lock.json",
+            "nocust/batch_verification.c",
+        ):
             (folder / name).write_text(f"{name}\n", encoding="utf-8")
         self.programs.mkdir()
         for name in NEEDED:
@@ -290,6 +297,11 @@ case "$*" in
         mkdir -p "$3/bin"
         [ -z "${VENV_BREAKS:-}" ] || exit 1
         cp "$0" "$3/bin/python" ;;
+    *"scripts.batch_library"*)
+        [ -z "${LIBRARY_BREAKS:-}" ] || exit 1
+        mkdir -p "${0%/bin/*}/lib"
+        printf -v hash '%.16s' "$(sha256sum <nocust/batch_verification.c)"
+        printf '' >"${0%/bin/*}/lib/nocust_batch_$hash.so" ;;
     *"pip install"*)
         printf '#!/usr/bin/env bash\\necho "uv $*" >>"%s"\\n' "CALLS" >"${0%/*}/uv"
         chmod +x "${0%/*}/uv" ;;
@@ -317,6 +329,7 @@ def test_a_bare_machine_is_set_up_and_a_second_start_installs_nothing(machine: M
         "virtual environment",
         "uv",
         "Python packages",
+        "batch verification",
         "npm packages",
     ]
     machine.install_log.unlink()
@@ -334,6 +347,16 @@ def test_changed_requirements_are_installed_again(machine: Machine) -> None:
     machine.run()
     assert "uv pip install" in machine.calls()
     assert "npm ci" not in machine.calls()
+
+
+def test_without_the_library_of_signatures_it_goes_on(machine: Machine) -> None:
+    done = machine.run(LIBRARY_BREAKS="1")
+    assert done.returncode == 0, done.stderr
+    assert "signatures will be verified one by one" in done.stderr
+    again = machine.run()
+    assert "batch verification" in again.stderr
+    (machine.folder / "nocust" / "batch_verification.c").write_text("another\n", encoding="utf-8")
+    assert "batch verification" in machine.run().stderr
 
 
 def test_without_npm_a_node_is_installed_from_pypi(machine: Machine) -> None:

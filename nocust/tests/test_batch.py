@@ -1,0 +1,207 @@
+"""Signatures verified together against the same ones verified one by one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from nocust import batch as batches
+from nocust.batch import Batch, KnownKeys, Together
+from nocust.signatures import CURVE_ORDER, Signer, is_valid, key_address, recover_key, signing_digest
+from nocust.tests.strategies import hashes
+from nocust.tests.test_signatures import twin
+
+SIGNERS = [Signer(bytes([number]) * 32) for number in range(1, 6)]
+P = 2**256 - 2**32 - 977
+"""The prime of the curve's field."""
+
+
+def key_of(signer: Signer) -> bytes:
+    return recover_key(bytes(32), signer.sign(bytes(32)))
+
+
+KEYS = KnownKeys()
+for each in SIGNERS:
+    KEYS.add(each.address, key_of(each))
+
+
+@pytest.fixture(scope="module")
+def together() -> Together:
+    if not batches.is_available():
+        pytest.skip("the library is not built: see .hub/install.log")
+    return batches.load(batches.library_file())
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a signature is said to be of, and whose."""
+
+    message: bytes
+    signature: bytes
+    address: bytes
+
+
+def number(signature: bytes, position: int) -> int:
+    return int.from_bytes(signature[position : position + 32], "big")
+
+
+def with_r(signature: bytes, r: int) -> bytes:
+    return r.to_bytes(32, "big") + signature[32:]
+
+
+def with_s(signature: bytes, s: int) -> bytes:
+    return signature[:32] + s.to_bytes(32, "big") + signature[64:]
+
+
+CHANGES: dict[str, Callable[[bytes], bytes]] = {
+    "none": lambda signature: signature,
+    "high s": twin,
+    "the other v": lambda signature: signature[:64] + bytes((55 - signature[64],)),
+    "high s alone": lambda signature: with_s(signature, CURVE_ORDER - number(signature, 32)),
+    "next s": lambda signature: with_s(signature, number(signature, 32) % (CURVE_ORDER - 1) + 1),
+    "next r": lambda signature: with_r(signature, number(signature, 0) % (CURVE_ORDER - 1) + 1),
+    "r is 5, of no point": lambda signature: with_r(signature, 5),
+    "r is zero": lambda signature: with_r(signature, 0),
+    "s is zero": lambda signature: with_s(signature, 0),
+    "r beyond the order": lambda signature: with_r(signature, CURVE_ORDER + 1),
+    "s is the order": lambda signature: with_s(signature, CURVE_ORDER),
+    "v is 0": lambda signature: signature[:64] + b"\0",
+    "v is 29": lambda signature: signature[:64] + b"\x1d",
+    "too short": lambda signature: signature[:64],
+}
+
+
+@st.composite
+def claims(draw: st.DrawFn) -> Claim:
+    signer, message = draw(st.sampled_from(SIGNERS)), draw(hashes)
+    signature = CHANGES[draw(st.sampled_from(sorted(CHANGES)) | st.just("none"))](signer.sign(message))
+    said = draw(st.just(message) | st.just(message) | hashes)
+    address = draw(st.just(signer) | st.just(signer) | st.sampled_from(SIGNERS)).address
+    return Claim(said, signature, address)
+
+
+def taken(claimed: list[Claim], together: Together | None, keys: KnownKeys = KEYS) -> bool:
+    batch = Batch(together, keys)
+    at_once = [batch.is_valid(claim.message, claim.signature, claim.address) for claim in claimed]
+    return batch.holds() and all(at_once)
+
+
+def valid(claimed: list[Claim]) -> bool:
+    return all(is_valid(claim.message, claim.signature, claim.address) for claim in claimed)
+
+
+@given(st.lists(claims(), max_size=6))
+@example([])
+@settings(deadline=None, max_examples=300)
+def test_together_as_one_by_one(together: Together, claimed: list[Claim]) -> None:
+    assert taken(claimed, together) == taken(claimed, None) == valid(claimed)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_each_change_among_good_ones(together: Together, change: str) -> None:
+    message = secrets.token_bytes(32)
+    good = [Claim(message, signer.sign(message), signer.address) for signer in SIGNERS]
+    for place in range(len(good)):
+        signature = CHANGES[change](good[place].signature)
+        claimed = [*good[:place], Claim(message, signature, good[place].address), *good[place + 1 :]]
+        assert taken(claimed, together) == valid(claimed) == (change in ("none", "high s"))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 43, 44, 45, 87, 88, 89, 200, 1000])
+def test_any_number_and_any_place(together: Together, count: int) -> None:
+    """44 signatures of different keys are where the algorithm changes (88 points)."""
+    good, keys = [], KnownKeys()
+    for _ in range(count):
+        signer, message = Signer(secrets.token_bytes(32)), secrets.token_bytes(32)
+        keys.add(signer.address, key_of(signer))
+        good.append(Claim(message, signer.sign(message), signer.address))
+    assert taken(good, together, keys)
+    for place in {0, count // 2, count - 1}:
+        wrong = Claim(bytes(32), good[place].signature, good[place].address)
+        assert not taken([*good[:place], wrong, *good[place + 1 :]], together, keys)
+
+
+def test_errors_that_cancel_each_other_out(together: Together, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With known factors two digests could be moved so that the sum stays right."""
+    digests, signatures = [], [SIGNERS[0].sign(bytes([each]) * 32) for each in (1, 2)]
+    for sign, signature, message in zip((1, -1), signatures, (b"\1" * 32, b"\2" * 32), strict=True):
+        moved = int.from_bytes(signing_digest(message), "big") + sign * 1000 * number(signature, 32)
+        digests.append((moved % CURVE_ORDER).to_bytes(32, "big"))
+    claimed = b"".join(digests), b"".join(signatures), 2 * key_of(SIGNERS[0])
+    assert not any(together(*claimed) for _ in range(20))
+    monkeypatch.setattr(os, "urandom", lambda length: (bytes(15) + b"\1") * (length // 16))
+    assert together(*claimed)
+
+
+def test_keys_that_are_none_are_refused(together: Together) -> None:
+    message = bytes(32)
+    signature, key = SIGNERS[0].sign(message), key_of(SIGNERS[0])
+    digest = signing_digest(message)
+    assert together(digest, signature, key)
+    off_the_curve = key[:63] + bytes((key[63] ^ 1,))
+    for wrong in (off_the_curve, P.to_bytes(32, "big") + key[32:], bytes(64), b"\xff" * 64):
+        assert not together(digest, signature, wrong)
+
+
+def test_an_unknown_key_is_found_at_once(together: Together) -> None:
+    signer, message, keys = SIGNERS[0], b"\1" * 32, KnownKeys()
+    signature = signer.sign(message)
+    batch = Batch(together, keys)
+    assert not batch.is_valid(bytes(32), signature, signer.address)
+    assert keys.get(signer.address) is None
+    assert batch.is_valid(message, signature, signer.address)
+    assert batch.holds()
+    key = keys.get(signer.address)
+    assert key is not None
+    assert key_address(key) == signer.address
+    assert batch.is_valid(bytes(32), signature, signer.address)  # until it is asked
+    assert not batch.holds()
+
+
+def test_malformed_arguments_are_no_exceptions(together: Together) -> None:
+    batch = Batch(together, KEYS)
+    address = SIGNERS[0].address
+    signature = SIGNERS[0].sign(bytes(32))
+    assert not batch.is_valid(b"short", signature, address)
+    assert not batch.is_valid(bytes(32), b"", address)
+    assert not batch.is_valid(bytes(32), signature, b"no address")
+    assert batch.is_valid(bytes(32), signature, address)
+    assert batch.holds()
+
+
+def test_without_a_library_nothing_is_put_off() -> None:
+    batch = Batch(None, KnownKeys())
+    signature = SIGNERS[0].sign(bytes(32))
+    assert batch.is_valid(bytes(32), signature, SIGNERS[0].address)
+    assert not batch.is_valid(b"\1" * 32, signature, SIGNERS[0].address)
+    assert batch.holds()
+
+
+def test_the_oldest_keys_are_forgotten() -> None:
+    keys = KnownKeys(most=3)
+    for each in range(5):
+        keys.add(bytes([each]), b"key")
+    assert [keys.get(bytes([each])) for each in range(5)] == [None, None, b"key", b"key", b"key"]
+    keys.add(bytes([4]), b"key")  # what is known takes no place
+    assert keys.get(bytes([2])) == b"key"
+
+
+def test_threads_share_the_library(together: Together) -> None:
+    def work(seed: int) -> bool:
+        messages = [bytes([seed, each]) * 16 for each in range(60)]
+        signed = [
+            Claim(message, signer.sign(message), signer.address)
+            for message, signer in zip(messages, 12 * SIGNERS, strict=True)
+        ]
+        wrong = replace(signed[0], message=b"\xff" * 32)
+        return taken(signed, together) and not taken([*signed, wrong], together)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(16)))
