@@ -8,7 +8,7 @@ spoils no other.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache, partial
 from uuid import UUID
@@ -21,12 +21,14 @@ from ledger import kept_plans as plans
 from ledger.accounts_sql import open_accounts, saving
 from ledger.columns import Columns
 from ledger.engine import (
+    Account,
     Command,
     Event,
     Fill,
     Key,
     Moved,
     OrderPlaced,
+    Owner,
     Refusal,
     Rules,
     Transferred,
@@ -42,6 +44,7 @@ from ledger.orders_sql import KEEP_MARKERS
 from ledger.sql import Row, array, fetch, join
 from ledger.transfers_sql import ADD_TRANSFERS
 from ledger.tx_ids import new_tx_id
+from nocust.batch import Batch
 from operator_api.error_codes import NO_DATABASE, ErrorCode
 from operator_api.keys import OperatorKey, operator_key
 
@@ -178,14 +181,25 @@ def _run(
     situation = lock_and_read(commands, owners)
     if situation is None:
         raise HubNotReadyError
+    batch = Batch()
+    events, changed = _decide(commands, owners, situation, replace(rules(), verify=batch.is_valid))
+    if not batch.holds():
+        events, changed = _decide(commands, owners, situation, rules())
+    return _write(events, changed, situation, arrivals or {})
+
+
+def _decide(
+    commands: Sequence[Command], owners: Mapping[int, Owner], situation: Situation, rules: Rules
+) -> tuple[list[Event | Refusal], dict[Key, Account]]:
+    """What the commands cause, in order, and the accounts that they change."""
     reason = stopped(situation.status)
     found = Findings(situation.facts, reason.code if reason else "")
     accounts = dict(situation.accounts)
     open_accounts(accounts, owners, situation.eons)
     events: list[Event | Refusal] = []
-    changed: dict[Key, engine.Account] = {}
+    changed: dict[Key, Account] = {}
     for command in commands:
-        event = engine.decide(accounts, command, found.facts, rules())
+        event = engine.decide(accounts, command, found.facts, rules)
         events.append(event)
         if not isinstance(event, Refusal):
             after = engine.apply(accounts, event)
@@ -194,12 +208,12 @@ def _run(
             found.note(event)
         elif isinstance(command, Fill):
             break
-    return _write(events, changed, situation, arrivals or {})
+    return events, changed
 
 
 def _write(
     events: Sequence[Event | Refusal],
-    changed: dict[Key, engine.Account],
+    changed: dict[Key, Account],
     situation: Situation,
     arrivals: Mapping[int, int],
 ) -> tuple[list[Outcome], list[Call]]:

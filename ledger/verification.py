@@ -6,12 +6,14 @@ eon. A row whose signatures are not its owner's is void, with the reason, and so
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from django.conf import settings
 
 from ledger.orders_sql import ITS_WALLETS, JOINS
-from ledger.sql import by_id, execute, fetch
+from ledger.sql import Row, by_id, execute, fetch
+from nocust.batch import Batch, Verify
 from nocust.signatures import is_valid
 from nocust.swaps import SwapOrder, WalletPosition, empty_marker, order_states
 
@@ -50,15 +52,21 @@ def verify_orders(eon: int | None = None) -> int:
     condition = "" if eon is None else f" AND t.eon_number = {int(eon)}"
     while True:
         rows = fetch(f"{UNVERIFIED}{condition} ORDER BY t.id LIMIT {BATCH}")
-        good = [row[0] for row in rows if (reason := _why_bad(row)) is None or _void(row, reason)]
+        good = [row[0] for row, reason in zip(rows, _why_bad(rows), strict=True) if not _voided(row, reason)]
         execute(VERIFIED, [good])
         done += len(rows)
         if len(rows) < BATCH:
             return done
 
 
-def _why_bad(row: tuple[object, ...]) -> str | None:
-    """The code of the first signature that is not the owner's, or None."""
+def _why_bad(rows: Sequence[Row]) -> list[str | None]:
+    """For each row the code of the first signature that is not the owner's, or None."""
+    batch = Batch()
+    found = [_first_bad(row, batch.is_valid) for row in rows]
+    return found if batch.holds() else [_first_bad(row, is_valid) for row in rows]
+
+
+def _first_bad(row: Row, verify: Verify) -> str | None:
     _, _, eon, amount, swapped, nonce, owner, debit, credit, debit_trail, credit_trail, *signed = row
     order = SwapOrder(
         contract=settings.HUB_LQD_CONTRACT_ADDRESS,
@@ -81,18 +89,20 @@ def _why_bad(row: tuple[object, ...]) -> str | None:
         (empty_marker(order, order.credit_token, order.eon), "INVALID_CREDIT_BALANCE_SIGNATURE"),
     )
     for (message, code), signature in zip(expected, signed, strict=True):
-        if signature is None or not is_valid(message, _bytes(signature), order.owner):
+        if signature is None or not verify(message, _bytes(signature), order.owner):
             return code
     return None
 
 
-def _void(row: tuple[object, ...], code: str) -> bool:
-    """Void the order from the row's eon on. Nothing is left to be marked as verified."""
+def _voided(row: Row, code: str | None) -> bool:
+    """Void the order from the row's eon on if there is a reason."""
+    if code is None:
+        return False
     execute(
         VOIDED,
         [str(row[1]), row[2], f"{code} for eon {row[2]}"],
     )
-    return False
+    return True
 
 
 def _bytes(value: object) -> bytes:

@@ -38,7 +38,7 @@ def read(data: Any) -> PlaceOrder:
             **signed,
         }
     )
-    plain.require(all(order.markers_valid) and why_not(order) is None)
+    plain.require(why_not(order) is None)
     return order
 
 

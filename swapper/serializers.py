@@ -10,8 +10,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
 from ledger.engine import HIGHEST_ORDERED, CancelOrder, FinalizeOrder, FreezeOrder, Owner, PlaceOrder
-from nocust.messages import balance_marker_hash
-from nocust.signatures import SIGNATURE_LENGTH, is_valid
+from nocust.signatures import SIGNATURE_LENGTH
 from operator_api.error_codes import ErrorCode
 from operator_api.input_fields import AmountInput, SignatureObject, WalletInput
 from operator_api.rest import object_error, validated
@@ -138,8 +137,7 @@ _ORDER = OrderSerializer()
 
 
 def read_order(data: Any) -> PlaceOrder:
-    """The engine's command of a request's body, with the first eon's markers verified. Raises DRF's
-    ValidationError."""
+    """The engine's command of a request's body. Raises DRF's ValidationError."""
     return make_order(validated(_ORDER, data))
 
 
@@ -161,17 +159,7 @@ def make_order(values: Mapping[str, Any]) -> PlaceOrder:
         fulfillment_signatures=values["credit_fulfillment_signature"],
         debit_marker_signatures=values["debit_balance_signature"],
         credit_marker_signatures=values["credit_balance_signature"],
-        markers_valid=(
-            _promises(debit, eon, values["debit_balance_signature"][0]),
-            _promises(credit, eon, values["credit_balance_signature"][0]),
-        ),
     )
-
-
-def _promises(owner: Owner, eon: int, signature: bytes) -> bool:
-    """Whether the owner signed that it withdraws nothing in the eon."""
-    message = balance_marker_hash(settings.HUB_LQD_CONTRACT_ADDRESS, owner.token, owner.address, eon, 0)
-    return is_valid(message, signature, owner.address)
 
 
 class FreezingSerializer(serializers.Serializer[Any]):

@@ -6,7 +6,6 @@ from typing import Any
 
 from ledger.engine import Transfer
 from operator_api import plain_input as plain
-from transactor.serializers import is_marker_valid
 
 
 def read(data: Any) -> Transfer:
@@ -15,7 +14,7 @@ def read(data: Any) -> Transfer:
     sender, recipient = plain.wallet(data["wallet"]), plain.wallet(data["recipient"])
     plain.require(sender.wallet != recipient.wallet and sender.token == recipient.token)
     plain.require_welcome(sender)
-    command = Transfer(
+    return Transfer(
         sender=sender,
         recipient=recipient,
         eon=plain.eon(data["eon_number"]),
@@ -25,5 +24,3 @@ def read(data: Any) -> Transfer:
         marker_signature=plain.signature(data["debit_balance_signature"]),
         signature=plain.signature(data["debit_signature"]),
     )
-    plain.require(is_marker_valid(command))
-    return command

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from rest_framework import serializers
 
 from ledger.engine import Owner, Transfer
-from nocust.messages import balance_marker_hash
-from nocust.signatures import is_valid
 from operator_api.error_codes import ErrorCode
 from operator_api.input_fields import AddressInput, AmountInput, SignatureObject, SignatureText, WalletInput
-from operator_api.rest import object_error, refuse, validated
+from operator_api.rest import object_error, validated
 
 
 class TransferSerializer(serializers.Serializer[Any]):
@@ -74,21 +71,3 @@ class DelegatedWithdrawalSerializer(serializers.Serializer[Any]):
 
     class Meta:
         ref_name = "DelegatedWithdrawal"
-
-
-def is_marker_valid(command: Transfer) -> bool:
-    """Whether the sender signed the balance it claims: a check that needs no ledger state."""
-    message = balance_marker_hash(
-        settings.HUB_LQD_CONTRACT_ADDRESS,
-        command.sender.token,
-        command.sender.address,
-        command.eon,
-        command.marker,
-    )
-    return is_valid(message, command.marker_signature, command.sender.address)
-
-
-def verify_marker(command: Transfer) -> None:
-    """Raise unless the sender signed the balance it claims."""
-    if not is_marker_valid(command):
-        raise refuse(ErrorCode.INVALID_DEBIT_BALANCE_SIGNATURE)

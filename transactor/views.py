@@ -22,7 +22,6 @@ from transactor.serializers import (
     DelegatedWithdrawalSerializer,
     TransferSerializer,
     read_transfer,
-    verify_marker,
 )
 
 
@@ -67,7 +66,6 @@ class TransferView(APIView):
     def post(self, request: Request) -> Response:
         """Transfer an amount to another wallet of the same token. The answer is countersigned and durable."""
         command = read_transfer(request.data)
-        verify_marker(command)
         with limits.of_address(command.sender.address):
             outcome = services.transfer(command)
             if isinstance(outcome, Refusal):

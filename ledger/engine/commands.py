@@ -10,9 +10,8 @@ from ledger.engine.accounts import Owner
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A transfer as the sender signed it. `marker` is the balance it commits not to withdraw below; its
-    signature needs no ledger state and is verified before the command is made. A side that is subscribed to the
-    service level agreement may have any number of transactions."""
+    """A transfer as the sender signed it. `marker` is the balance it commits not to withdraw below. A side that is
+    subscribed to the service level agreement may have any number of transactions."""
 
     sender: Owner
     recipient: Owner
@@ -63,9 +62,7 @@ class CancelWithdrawal(ChainEffect):
 
 @dataclass(frozen=True, slots=True)
 class PlaceOrder:
-    """An order as its owner signed it: item i of each list of signatures is for eon + i. `markers_valid` says of
-    the debit and the credit wallet whether the first eon's markers, which need no ledger state, were signed by
-    the owner; what the later eons' states are worth is found out before they are needed."""
+    """An order as its owner signed it: item i of each list of signatures is for eon + i."""
 
     debit: Owner
     credit: Owner
@@ -79,7 +76,6 @@ class PlaceOrder:
     fulfillment_signatures: tuple[bytes, ...]
     debit_marker_signatures: tuple[bytes, ...]
     credit_marker_signatures: tuple[bytes, ...]
-    markers_valid: tuple[bool, bool]
 
     @property
     def owners(self) -> tuple[Owner, ...]:

@@ -23,8 +23,7 @@ from ledger.engine.rules import HIGHEST_COUNTER, Facts, Rules
 from ledger.engine.swaps import decide_action, decide_place, ordered, used
 from nocust.encoding import MAX_UINT256
 from nocust.leaves import OPEN_POSITION, transfer_leaf
-from nocust.messages import active_state_hash
-from nocust.signatures import is_valid
+from nocust.messages import active_state_hash, balance_marker_hash
 
 
 def decide(accounts: Accounts, command: Command, facts: Facts, rules: Rules) -> Event | Refusal:
@@ -60,6 +59,7 @@ def _decide_transfer(
     return (
         _service_level(command, sender, recipient, rules)
         or _funds(command, sender, recipient, facts)
+        or _signed_marker(command, rules)
         or _signed_transfer(command, sender, recipient, rules)
     )
 
@@ -105,6 +105,15 @@ def _funds(command: Transfer, sender: Account, recipient: Account, facts: Facts)
     return None
 
 
+def _signed_marker(command: Transfer, rules: Rules) -> Refusal | None:
+    """The balance that the sender claims to keep."""
+    sender = command.sender
+    message = balance_marker_hash(rules.contract, sender.token, sender.address, command.eon, command.marker)
+    if not rules.verify(message, command.marker_signature, sender.address):
+        return Refusal("INVALID_DEBIT_BALANCE_SIGNATURE")
+    return None
+
+
 def _signed_transfer(
     command: Transfer, sender: Account, recipient: Account, rules: Rules
 ) -> Transferred | Refusal:
@@ -126,7 +135,7 @@ def _signed_transfer(
         spent,
         sender.gained,
     )
-    if not is_valid(message, command.signature, command.sender.address):
+    if not rules.verify(message, command.signature, command.sender.address):
         return Refusal("INVALID_DEBIT_SIGNATURE")
     return Transferred(
         sender=command.sender,

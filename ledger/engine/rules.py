@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from ledger.engine.orders import Order
+from nocust.batch import Verify
+from nocust.signatures import is_valid
 
 EMPTY: frozenset[int] = frozenset()
 
@@ -20,11 +22,13 @@ them: of all tokens together the contract holds less than 2**112 an eon."""
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What is the same for every command: the contract's address, the free entries of a transaction set an eon,
-    and the addresses that are exempt from that limit."""
+    the addresses that are exempt from that limit, and how signatures are verified: those of a batch together, with
+    `nocust.batch.Batch`, which tells after the commands whether all were valid."""
 
     contract: bytes
     sla_threshold: int
     exempt: frozenset[bytes]
+    verify: Verify = is_valid
 
 
 @dataclass(frozen=True, slots=True)

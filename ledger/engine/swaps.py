@@ -32,13 +32,14 @@ from ledger.engine.rules import HIGHEST_ORDERED, Facts, Rules
 from nocust.encoding import ZERO_HASH
 from nocust.matching_orders import within_limits
 from nocust.messages import freeze_hash
-from nocust.signatures import is_valid
 from nocust.swaps import (
     EonStates,
     State,
+    SwapOrder,
     WalletPosition,
     credit_cancellation_messages,
     debit_cancellation_messages,
+    empty_marker,
     finalization_messages,
     order_states,
 )
@@ -137,7 +138,7 @@ def _signed_order(
     protocol = order.protocol(rules.contract)
     positions = _position(debit), _position(credit)
     states = order_states(protocol, *positions, order.eons_left)
-    refusal = _first_signatures(command, states[0])
+    refusal = _first_signatures(command, protocol, states[0], rules)
     if refusal is not None:
         return refusal
     complete = states[0].fulfillment
@@ -152,21 +153,22 @@ def _position(account: Account) -> WalletPosition:
     )
 
 
-def _first_signatures(command: PlaceOrder, states: EonStates) -> Refusal | None:
-    checks = (
-        (command.markers_valid[0], "INVALID_DEBIT_BALANCE_SIGNATURE"),
-        (command.markers_valid[1], "INVALID_CREDIT_BALANCE_SIGNATURE"),
-    )
+def _first_signatures(
+    command: PlaceOrder, protocol: SwapOrder, states: EonStates, rules: Rules
+) -> Refusal | None:
+    """Why the first eon's signatures are not the owner's. What the later eons' are worth is found out before they
+    are needed (`ledger.verification`)."""
+    debit_marker = empty_marker(protocol, protocol.debit_token, command.eon)
+    credit_marker = empty_marker(protocol, protocol.credit_token, command.eon)
     signed = (
-        (states.debit, command.debit_signatures, "INVALID_DEBIT_SIGNATURE"),
-        (states.credit, command.credit_signatures, "INVALID_CREDIT_SIGNATURE"),
-        (states.fulfillment, command.fulfillment_signatures, "INVALID_CREDIT_FULFILLMENT_SIGNATURE"),
+        (debit_marker, command.debit_marker_signatures, "INVALID_DEBIT_BALANCE_SIGNATURE"),
+        (credit_marker, command.credit_marker_signatures, "INVALID_CREDIT_BALANCE_SIGNATURE"),
+        (states.debit.message, command.debit_signatures, "INVALID_DEBIT_SIGNATURE"),
+        (states.credit.message, command.credit_signatures, "INVALID_CREDIT_SIGNATURE"),
+        (states.fulfillment.message, command.fulfillment_signatures, "INVALID_CREDIT_FULFILLMENT_SIGNATURE"),
     )
-    for valid, code in checks:
-        if not valid:
-            return Refusal(code)
-    for state, signatures, code in signed:
-        if not is_valid(state.message, signatures[0], command.debit.address):
+    for message, signatures, code in signed:
+        if not rules.verify(message, signatures[0], command.debit.address):
             return Refusal(code)
     return None
 
@@ -243,7 +245,7 @@ def decide_action(
     if order is None:
         return Refusal("SWAP_ALREADY_CLOSED", "the order's last eon is over")
     if isinstance(command, FreezeOrder):
-        return _decide_freeze(order, command)
+        return _decide_freeze(order, command, rules)
     refusal = _out_of_sync(order.eon, facts)
     if isinstance(command, CancelOrder):
         return _why_not_cancelled(order, command) or refusal or _cancel(accounts, order, command, rules)
@@ -251,14 +253,14 @@ def decide_action(
     return _why_not_finalized(order, command) or refusal or _finalize(accounts, order, command, rules)
 
 
-def _decide_freeze(order: Order, command: FreezeOrder) -> OrderFrozen | Refusal:
+def _decide_freeze(order: Order, command: FreezeOrder, rules: Rules) -> OrderFrozen | Refusal:
     if order.complete:
         return Refusal("SWAP_ALREADY_FULFILLED")
     refusal = _why_over(order)
     if refusal is not None:
         return refusal
     message = freeze_hash(order.debit.token, order.credit.token, order.nonce)
-    if not is_valid(message, command.signature, order.debit.address):
+    if not rules.verify(message, command.signature, order.debit.address):
         return Refusal("INVALID_FREEZING_SIGNATURE")
     return OrderFrozen(replace(order, frozen=True), command.signature)
 
@@ -302,9 +304,9 @@ def _cancel(accounts: Accounts, order: Order, command: CancelOrder, rules: Rules
     for debit_message, credit_message, debit_signature, credit_signature in zip(
         debit_messages, credit_messages, command.debit_signatures, command.credit_signatures, strict=True
     ):
-        if not is_valid(debit_message, debit_signature, order.debit.address):
+        if not rules.verify(debit_message, debit_signature, order.debit.address):
             return Refusal(f"INVALID_{future}DEBIT_SIGNATURE")
-        if not is_valid(credit_message, credit_signature, order.credit.address):
+        if not rules.verify(credit_message, credit_signature, order.credit.address):
             return Refusal(f"INVALID_{future}CREDIT_SIGNATURE")
         future = "FUTURE_"
     rest = order.amount - order.matched_out
@@ -375,7 +377,7 @@ def _finalize(
     )
     code = "INVALID_CREDIT_SIGNATURE"
     for message, signature in zip(messages, command.signatures, strict=True):
-        if not is_valid(message, signature, order.credit.address):
+        if not rules.verify(message, signature, order.credit.address):
             return Refusal(code)
         code = "INVALID_FUTURE_CREDIT_SIGNATURE"
     counters = credit.spent + order.amount_swapped, got + order.amount_swapped

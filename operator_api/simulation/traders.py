@@ -73,7 +73,6 @@ class Trader:
             fulfillment_signatures=(),
             debit_marker_signatures=(),
             credit_marker_signatures=(),
-            markers_valid=(True, True),
         )
         messages = order_messages(
             self._protocol(command, self.eon),
@@ -94,7 +93,6 @@ class Trader:
             self._sign(messages.fulfillment),
             self._sign(messages.debit_balance),
             self._sign(messages.credit_balance),
-            (True, True),
         )
 
     def accepted(self, order: PlaceOrder, tx_id: UUID) -> None:
