@@ -104,7 +104,7 @@ has_runtime() {
 
 # Where the library that verifies signatures together is, for the source there is (nocust/batch.py).
 batch_library() {
-    printf '%s/lib/nocust_batch_%.16s.so\n' "$VENV" "$(sha256sum <nocust/batch_verification.c)"
+    printf '%s/lib/nocust_batch_%.16s.so\n' "$VENV" "$(sha256sum <nocust/batch.c)"
 }
 
 # Without it signatures are verified one by one, with the same results.

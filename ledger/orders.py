@@ -40,7 +40,7 @@ from ledger.orders_sql import (
 )
 from ledger.sql import Row, array, copy, execute, fetch, join, next_ids
 from ledger.tx_ids import new_tx_id
-from operator_api.keys import OperatorKey
+from operator_api.keys import OperatorKey, countersign
 
 
 def load_orders(orders: Iterable[UUID], eon: int, owners: Mapping[int, Owner]) -> dict[UUID, Order]:
@@ -131,6 +131,7 @@ class Writer:
     operator: OperatorKey
     now: datetime
     arrivals: Mapping[int, int] = field(default_factory=dict)
+    signed: dict[bytes, bytes] = field(default_factory=dict)
     newest_state: dict[Key, int] = field(default_factory=dict)
     prepared: dict[int, tuple[Mapping[Key, int], tuple[Event, int]]] = field(default_factory=dict)
     told: list[tuple[Event, int]] = field(default_factory=list)
@@ -142,6 +143,14 @@ class Writer:
     fulfilled: dict[int, tuple[Key, bytes]] = field(default_factory=dict)
     fills: list[Row] = field(default_factory=list)
 
+    def sign_all(self, messages: Sequence[bytes]) -> None:
+        """Countersign at once what will be asked for one by one."""
+        self.signed.update(zip(messages, countersign(self.operator, messages), strict=True))
+
+    def sign(self, message: bytes) -> bytes:
+        """The operator's signature of a message."""
+        return self.signed.get(message) or self.operator.sign(message)
+
     def place(self, events: Sequence[OrderPlaced]) -> list[StoredOrder]:
         """Rows, states and markers of new orders, for all their eons; the first one's states are countersigned."""
         count = sum(len(event.eons) for event in events)
@@ -152,8 +161,8 @@ class Writer:
         order = replace(event.order, row=next(rows), tx_id=new_tx_id(self.now))
         first = event.eons[0]
         signatures = {
-            "sender_active_state": self.operator.sign(first.debit.message),
-            "recipient_active_state": self.operator.sign(first.credit.message),
+            "sender_active_state": self.sign(first.debit.message),
+            "recipient_active_state": self.sign(first.credit.message),
         }
         given, got = self._place_eon(order, order.row, first, states, tuple(signatures.values()))
         entered = {(order.debit.wallet, order.eon): given, (order.credit.wallet, order.eon): got}
@@ -257,7 +266,7 @@ class Writer:
         """An order's last states, countersigned; its later rows are void."""
         order = event.order
         ids = next_ids(STATE_IDS, len(states))
-        signatures = {column: self.operator.sign(state.message) for column, state in states.items()}
+        signatures = {column: self.sign(state.message) for column, state in states.items()}
         for key, (column, state) in zip(ids, states.items(), strict=True):
             self.states.append(self._state(key, state, signatures[column]))
             self.newest_state[state.owner.wallet, state.eon] = key
@@ -303,7 +312,7 @@ class Writer:
         if side.fulfilled is not None:
             self.fulfilled[order.row] = (
                 (order.credit.wallet, order.eon),
-                self.operator.sign(side.fulfilled),
+                self.sign(side.fulfilled),
             )
 
     # ---- writing ----

@@ -222,6 +222,11 @@ def _write(
     stored: dict[int, Outcome] = {}
     transfers = [event for event in events if isinstance(event, Transferred)]
     placed = [event for event in events if isinstance(event, OrderPlaced)]
+    firsts = [event.eons[0] for event in placed]
+    writer.sign_all(
+        [event.message for event in transfers]
+        + [state.message for first in firsts for state in (first.debit, first.credit)]
+    )
     adding = _add_transfers(transfers, situation, writer, stored)
     for order in writer.place(placed):
         stored[id(order.event)] = order
@@ -256,7 +261,7 @@ def _add_transfers(
     ids = zip(situation.state_ids[:count], situation.transfer_ids[:count], strict=True)
     rows: list[Row] = []
     for event, (state, key) in zip(transfers, ids, strict=True):
-        signature = writer.operator.sign(event.message)
+        signature = writer.sign(event.message)
         result = StoredTransfer(key, new_tx_id(writer.now), writer.now, signature, event)
         stored[id(event)] = result
         rows.append(_row(state, result))

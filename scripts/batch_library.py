@@ -1,4 +1,4 @@
-"""Builds the library that verifies signatures together (`nocust/batch_verification.c`).
+"""Builds the library that verifies and makes signatures together (`nocust/batch.c`).
 
     python -m scripts.batch_library
 
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from nocust.batch import SOURCE, Batch, KnownKeys, Together, library_file, load
+from nocust.batch import SOURCE, Batch, KnownKeys, Library, library_file, sign_all
 from nocust.signatures import Signer, recover_key
 
 LIBSECP256K1 = (
@@ -33,6 +33,10 @@ OPTIONS = (
     *("-std=gnu99", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-sanitize=undefined"),
     *("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"),
 )
+
+
+KEY = b"\1" * 32
+"""For trying the library out."""
 
 
 class BuildError(RuntimeError):
@@ -85,25 +89,28 @@ def fetched_compiler(folder: Path) -> list[str]:
 
 
 def check(made: Path) -> None:
-    """Raise BuildError unless a built library takes good signatures and no bad one, alone and among others."""
+    """Raise BuildError unless a built library takes good signatures and no bad one, alone and among others, and
+    makes the right ones."""
     try:
-        together = load(made)
-    except (OSError, AttributeError) as error:
+        library = Library(made)
+    except OSError as error:
         raise BuildError(f"what was built cannot be used: {error}") from error
     signers = [Signer(bytes([number]) * 32) for number in range(1, 8)]
     messages = [signer.address + bytes(12) for signer in signers]
     for count in (1, len(signers)):
-        if not _holds(together, signers[:count], messages[:count], messages[:count]):
+        if not _holds(library, signers[:count], messages[:count], messages[:count]):
             raise BuildError("what was built refuses good signatures")
-        if _holds(together, signers[:count], [*messages[: count - 1], bytes(32)], messages[:count]):
+        if _holds(library, signers[:count], [*messages[: count - 1], bytes(32)], messages[:count]):
             raise BuildError("what was built takes a bad signature")
+    if sign_all(messages, KEY, library) != sign_all(messages, KEY, None):
+        raise BuildError("what was built makes wrong signatures")
 
 
 def _holds(
-    together: Together, signers: Sequence[Signer], signed: Sequence[bytes], claimed: Sequence[bytes]
+    library: Library, signers: Sequence[Signer], signed: Sequence[bytes], claimed: Sequence[bytes]
 ) -> bool:
     keys = KnownKeys()
-    batch = Batch(together, keys)
+    batch = Batch(library, keys)
     for signer, message, other in zip(signers, signed, claimed, strict=True):
         signature = signer.sign(message)
         keys.add(signer.address, recover_key(message, signature))

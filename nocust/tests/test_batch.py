@@ -13,8 +13,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nocust import batch as batches
-from nocust.batch import Batch, KnownKeys, Together
-from nocust.signatures import CURVE_ORDER, Signer, is_valid, key_address, recover_key, signing_digest
+from nocust.batch import Batch, KnownKeys, Library, sign_all
+from nocust.errors import InvalidKey, InvalidLength
+from nocust.signatures import CURVE_ORDER, Signer, is_valid, key_address, recover_key, sign, signing_digest
 from nocust.tests.strategies import hashes
 from nocust.tests.test_signatures import twin
 
@@ -33,10 +34,10 @@ for each in SIGNERS:
 
 
 @pytest.fixture(scope="module")
-def together() -> Together:
+def library() -> Library:
     if not batches.is_available():
         pytest.skip("the library is not built: see .hub/install.log")
-    return batches.load(batches.library_file())
+    return Library(batches.library_file())
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,8 @@ def claims(draw: st.DrawFn) -> Claim:
     return Claim(said, signature, address)
 
 
-def taken(claimed: list[Claim], together: Together | None, keys: KnownKeys = KEYS) -> bool:
-    batch = Batch(together, keys)
+def taken(claimed: list[Claim], library: Library | None, keys: KnownKeys = KEYS) -> bool:
+    batch = Batch(library, keys)
     at_once = [batch.is_valid(claim.message, claim.signature, claim.address) for claim in claimed]
     return batch.holds() and all(at_once)
 
@@ -100,60 +101,60 @@ def valid(claimed: list[Claim]) -> bool:
 @given(st.lists(claims(), max_size=6))
 @example([])
 @settings(deadline=None, max_examples=300)
-def test_together_as_one_by_one(together: Together, claimed: list[Claim]) -> None:
-    assert taken(claimed, together) == taken(claimed, None) == valid(claimed)
+def test_together_as_one_by_one(library: Library, claimed: list[Claim]) -> None:
+    assert taken(claimed, library) == taken(claimed, None) == valid(claimed)
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_each_change_among_good_ones(together: Together, change: str) -> None:
+def test_each_change_among_good_ones(library: Library, change: str) -> None:
     message = secrets.token_bytes(32)
     good = [Claim(message, signer.sign(message), signer.address) for signer in SIGNERS]
     for place in range(len(good)):
         signature = CHANGES[change](good[place].signature)
         claimed = [*good[:place], Claim(message, signature, good[place].address), *good[place + 1 :]]
-        assert taken(claimed, together) == valid(claimed) == (change in ("none", "high s"))
+        assert taken(claimed, library) == valid(claimed) == (change in ("none", "high s"))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 43, 44, 45, 87, 88, 89, 200, 1000])
-def test_any_number_and_any_place(together: Together, count: int) -> None:
+def test_any_number_and_any_place(library: Library, count: int) -> None:
     """44 signatures of different keys are where the algorithm changes (88 points)."""
     good, keys = [], KnownKeys()
     for _ in range(count):
         signer, message = Signer(secrets.token_bytes(32)), secrets.token_bytes(32)
         keys.add(signer.address, key_of(signer))
         good.append(Claim(message, signer.sign(message), signer.address))
-    assert taken(good, together, keys)
+    assert taken(good, library, keys)
     for place in {0, count // 2, count - 1}:
         wrong = Claim(bytes(32), good[place].signature, good[place].address)
-        assert not taken([*good[:place], wrong, *good[place + 1 :]], together, keys)
+        assert not taken([*good[:place], wrong, *good[place + 1 :]], library, keys)
 
 
-def test_errors_that_cancel_each_other_out(together: Together, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_that_cancel_each_other_out(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     """With known factors two digests could be moved so that the sum stays right."""
     digests, signatures = [], [SIGNERS[0].sign(bytes([each]) * 32) for each in (1, 2)]
-    for sign, signature, message in zip((1, -1), signatures, (b"\1" * 32, b"\2" * 32), strict=True):
-        moved = int.from_bytes(signing_digest(message), "big") + sign * 1000 * number(signature, 32)
+    for direction, signature, message in zip((1, -1), signatures, (b"\1" * 32, b"\2" * 32), strict=True):
+        moved = int.from_bytes(signing_digest(message), "big") + direction * 1000 * number(signature, 32)
         digests.append((moved % CURVE_ORDER).to_bytes(32, "big"))
     claimed = b"".join(digests), b"".join(signatures), 2 * key_of(SIGNERS[0])
-    assert not any(together(*claimed) for _ in range(20))
+    assert not any(library.are_valid(*claimed) for _ in range(20))
     monkeypatch.setattr(os, "urandom", lambda length: (bytes(15) + b"\1") * (length // 16))
-    assert together(*claimed)
+    assert library.are_valid(*claimed)
 
 
-def test_keys_that_are_none_are_refused(together: Together) -> None:
+def test_keys_that_are_none_are_refused(library: Library) -> None:
     message = bytes(32)
     signature, key = SIGNERS[0].sign(message), key_of(SIGNERS[0])
     digest = signing_digest(message)
-    assert together(digest, signature, key)
+    assert library.are_valid(digest, signature, key)
     off_the_curve = key[:63] + bytes((key[63] ^ 1,))
     for wrong in (off_the_curve, P.to_bytes(32, "big") + key[32:], bytes(64), b"\xff" * 64):
-        assert not together(digest, signature, wrong)
+        assert not library.are_valid(digest, signature, wrong)
 
 
-def test_an_unknown_key_is_found_at_once(together: Together) -> None:
+def test_an_unknown_key_is_found_at_once(library: Library) -> None:
     signer, message, keys = SIGNERS[0], b"\1" * 32, KnownKeys()
     signature = signer.sign(message)
-    batch = Batch(together, keys)
+    batch = Batch(library, keys)
     assert not batch.is_valid(bytes(32), signature, signer.address)
     assert keys.get(signer.address) is None
     assert batch.is_valid(message, signature, signer.address)
@@ -165,8 +166,8 @@ def test_an_unknown_key_is_found_at_once(together: Together) -> None:
     assert not batch.holds()
 
 
-def test_malformed_arguments_are_no_exceptions(together: Together) -> None:
-    batch = Batch(together, KEYS)
+def test_malformed_arguments_are_no_exceptions(library: Library) -> None:
+    batch = Batch(library, KEYS)
     address = SIGNERS[0].address
     signature = SIGNERS[0].sign(bytes(32))
     assert not batch.is_valid(b"short", signature, address)
@@ -193,7 +194,7 @@ def test_the_oldest_keys_are_forgotten() -> None:
     assert keys.get(bytes([2])) == b"key"
 
 
-def test_threads_share_the_library(together: Together) -> None:
+def test_threads_share_the_library(library: Library) -> None:
     def work(seed: int) -> bool:
         messages = [bytes([seed, each]) * 16 for each in range(60)]
         signed = [
@@ -201,7 +202,37 @@ def test_threads_share_the_library(together: Together) -> None:
             for message, signer in zip(messages, 12 * SIGNERS, strict=True)
         ]
         wrong = replace(signed[0], message=b"\xff" * 32)
-        return taken(signed, together) and not taken([*signed, wrong], together)
+        return taken(signed, library) and not taken([*signed, wrong], library)
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(work, range(16)))
+
+
+@given(st.lists(hashes, max_size=5), st.integers(1, CURVE_ORDER - 1))
+@settings(deadline=None)
+def test_signed_together_as_one_by_one(library: Library, messages: list[bytes], key: int) -> None:
+    private = key.to_bytes(32, "big")
+    expected = [sign(message, private) for message in messages]
+    assert sign_all(messages, private, library) == sign_all(messages, private, None) == expected
+
+
+@pytest.mark.parametrize("key", [bytes(32), CURVE_ORDER.to_bytes(32, "big"), b"\xff" * 32])
+def test_what_is_no_key_signs_nothing(library: Library, key: bytes) -> None:
+    for each in (library, None):
+        with pytest.raises(InvalidKey):
+            sign_all([bytes(32)], key, each)
+
+
+def test_what_has_not_its_length_is_not_read(library: Library) -> None:
+    signature, key = SIGNERS[0].sign(bytes(32)), key_of(SIGNERS[0])
+    digest = signing_digest(bytes(32))
+    for arguments in (
+        (digest[:31], signature, key),
+        (digest, signature[:64], key),
+        (2 * digest, signature, key),
+    ):
+        with pytest.raises(InvalidLength):
+            library.are_valid(*arguments)
+    for digests, private in ((digest, b"short"), (digest[:5], bytes(32))):
+        with pytest.raises(InvalidLength):
+            library.sign(digests, private)

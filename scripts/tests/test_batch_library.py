@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nocust import batch
+from nocust.batch import Batch
 from scripts import batch_library
 from scripts.batch_library import BuildError, build, check
 from scripts.tests.helpers import write_script
@@ -123,18 +124,28 @@ def test_what_is_no_library_is_not_put_there(
     assert file.read_bytes() == OLD
 
 
+SIGNS_NOTHING = "void *nocust_start(void) { return (void *)1; } int nocust_sign(void) { return 1; }"
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("int nocust_are_valid(void) { return 1; }", "takes a bad signature"),
         ("int nocust_are_valid(void) { return 0; }", "refuses good signatures"),
         ("int nocust_are_valid(void) { return -1; }", "refuses good signatures"),
-        ("int another(void) { return 1; }", "cannot be used"),
+        ("int another(void) { return 1; }", "is another library"),
     ],
 )
 def test_a_library_that_is_wrong_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(BuildError, match=sentence):
-        check(compiled(tmp_path, text))
+        check(compiled(tmp_path, f"{SIGNS_NOTHING} {text}"))
+
+
+def test_a_library_that_signs_wrongly_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([True, False, True, False])
+    monkeypatch.setattr(Batch, "holds", lambda _batch: next(answers))
+    with pytest.raises(BuildError, match="makes wrong signatures"):
+        check(compiled(tmp_path, f"{SIGNS_NOTHING} int nocust_are_valid(void) {{ return 1; }}"))
 
 
 def test_a_failure_is_told_and_no_traceback(

@@ -259,7 +259,7 @@ class Machine:
             "requirements-dev.txt",
             "package.json",
             "package-lock.json",
-            "nocust/batch_verification.c",
+            "nocust/batch.c",
         ):
             (folder / name).write_text(f"{name}\n", encoding="utf-8")
         self.programs.mkdir()
@@ -300,7 +300,7 @@ case "$*" in
     *"scripts.batch_library"*)
         [ -z "${LIBRARY_BREAKS:-}" ] || exit 1
         mkdir -p "${0%/bin/*}/lib"
-        printf -v hash '%.16s' "$(sha256sum <nocust/batch_verification.c)"
+        printf -v hash '%.16s' "$(sha256sum <nocust/batch.c)"
         printf '' >"${0%/bin/*}/lib/nocust_batch_$hash.so" ;;
     *"pip install"*)
         printf '#!/usr/bin/env bash\\necho "uv $*" >>"%s"\\n' "CALLS" >"${0%/*}/uv"
@@ -355,7 +355,7 @@ def test_without_the_library_of_signatures_it_goes_on(machine: Machine) -> None:
     assert "signatures will be verified one by one" in done.stderr
     again = machine.run()
     assert "batch verification" in again.stderr
-    (machine.folder / "nocust" / "batch_verification.c").write_text("another\n", encoding="utf-8")
+    (machine.folder / "nocust" / "batch.c").write_text("another\n", encoding="utf-8")
     assert "batch verification" in machine.run().stderr
 
 

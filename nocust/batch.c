@@ -1,4 +1,4 @@
-/* Many ECDSA signatures by known keys, verified together: are all of them valid?
+/* Many ECDSA signatures at once: verified together, by known keys, and made one after the other by one key.
  *
  * A signature (r, s, v) of the digest z by the key Q is valid, and its v the right one, if and only if
  * R = (z/s) G + (r/s) Q, where R is the point with the x coordinate r and the parity of y that v tells (SEC 1 v2,
@@ -11,11 +11,12 @@
  * One sum of many products takes a fraction of the time of many sums of two (Pippenger's and Strauss' algorithms).
  *
  * All arithmetic is that of libsecp256k1 0.8.0, whose one source file is included as a whole: its sums of many products
- * are not among the functions it exports. Nothing here is secret, so nothing takes constant time. There is no state:
- * threads may call it together.
+ * are not among the functions it exports. What is verified is not secret and takes no constant time; signing is as the
+ * library does it. Threads may call all this together.
  */
 
 #define SECP256K1_NO_API_VISIBILITY_ATTRIBUTES 1
+#define ENABLE_MODULE_RECOVERY 1
 #ifdef __x86_64__
 #define USE_ASM_X86_64 1
 #endif
@@ -24,6 +25,7 @@
 #include "src/precomputed_ecmult.c"
 #include "src/precomputed_ecmult_gen.c"
 
+#define EXPORTED __attribute__((visibility("default")))
 #define HASH 32
 #define SIGNATURE 65
 #define KEY 64
@@ -141,10 +143,8 @@ static int is_zero(const sum_terms *terms, const secp256k1_scalar *of_g) {
 
 /* Whether all signatures are valid: 1, 0, or -1 without memory. For each a digest of 32 bytes, a signature r, s, v of
  * 65, a key x, y of 64, and a random number of 16 that who made the signatures could not know. */
-__attribute__((visibility("default"))) int nocust_are_valid(size_t count, const unsigned char *digests,
-                                                            const unsigned char *signatures,
-                                                            const unsigned char *keys,
-                                                            const unsigned char *coefficients) {
+EXPORTED int nocust_are_valid(size_t count, const unsigned char *digests, const unsigned char *signatures,
+                              const unsigned char *keys, const unsigned char *coefficients) {
     sum_terms terms = {malloc(2 * count * sizeof(secp256k1_scalar)), malloc(2 * count * sizeof(secp256k1_ge)), 0};
     secp256k1_scalar *inverses = malloc(count * sizeof(secp256k1_scalar));
     secp256k1_scalar of_g = secp256k1_scalar_zero;
@@ -160,4 +160,27 @@ __attribute__((visibility("default"))) int nocust_are_valid(size_t count, const 
     free(terms.points);
     free(inverses);
     return valid;
+}
+
+/* What signing takes beside the key, blinded with 32 random bytes against who watches the processor; kept for good.
+ * NULL if it cannot be had. */
+EXPORTED void *nocust_start(const unsigned char *random) {
+    secp256k1_context *context = secp256k1_context_create(SECP256K1_CONTEXT_NONE);
+    return context != NULL && secp256k1_context_randomize(context, random) ? context : NULL;
+}
+
+/* Signs digests of 32 bytes with a key of 32, r, s, v of 65 bytes each, with low s (RFC 6979): whether all are. */
+EXPORTED int nocust_sign(const void *context, size_t count, const unsigned char *digests, const unsigned char *key,
+                         unsigned char *signatures) {
+    size_t i;
+    for (i = 0; i < count; i++, digests += HASH, signatures += SIGNATURE) {
+        secp256k1_ecdsa_recoverable_signature signature;
+        int v;
+        if (!secp256k1_ecdsa_sign_recoverable(context, &signature, digests, key, NULL, NULL) ||
+            !secp256k1_ecdsa_recoverable_signature_serialize_compact(context, signatures, &v, &signature)) {
+            return 0;
+        }
+        signatures[SIGNATURE - 1] = 27 + v;
+    }
+    return 1;
 }
