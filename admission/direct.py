@@ -12,7 +12,7 @@ from admission.services import Admission, Request, is_authorized
 from ledger.directory import token_id
 from ledger.store import HubNotReadyError, chain_status
 from nocust.addresses import parse_address, to_checksum
-from nocust.signatures import is_valid
+from nocust.batch import Batch
 from operator_api import limits
 from operator_api import plain_input as plain
 from tos import services as terms
@@ -60,9 +60,11 @@ def _request(entries: Sequence[Any]) -> Request:
     admissions = [_admission(entry) for entry in entries]
     plain.require(len({(one.token_id, one.address) for one in admissions}) == len(admissions))
     plain.require(not any(limits.is_exhausted(one.address) for one in admissions))
+    batch = Batch()
     for one in admissions:
-        if not is_authorized(one, eon) or not is_valid(digest, one.tos_signature, one.address):
-            raise plain.IrregularError
+        plain.require(is_authorized(one, eon, batch.is_valid))
+        plain.require(batch.is_valid(digest, one.tos_signature, one.address))
+    plain.require(batch.holds())
     return Request(admissions, eon, config)
 
 

@@ -18,9 +18,10 @@ from ledger.lost_commits import Session, was_written
 from ledger.models import ChainStatus, Deposit, Event, Outbox, Token, Wallet
 from ledger.prepared import Prepared
 from ledger.sql import array, execute, fetch
+from nocust.batch import Verify, known_keys, verify
 from nocust.messages import admission_hash
-from nocust.signatures import is_valid
 from operator_api.error_codes import NO_DATABASE, ErrorCode
+from operator_api.keys import countersign
 from operator_api.locks import ReadWriteLock
 from tos.models import TOSConfig
 from tos.services import LATEST
@@ -62,10 +63,10 @@ def authorization_message(token: bytes, address: bytes, eon: int) -> bytes:
     return admission_hash(settings.HUB_LQD_CONTRACT_ADDRESS, token, address, 0, eon)
 
 
-def is_authorized(admission: Admission, eon: int) -> bool:
+def is_authorized(admission: Admission, eon: int, verify: Verify = verify) -> bool:
     """Whether the owner signed the registration for the eon."""
     message = authorization_message(admission.token, admission.address, eon)
-    return is_valid(message, admission.authorization, admission.address)
+    return verify(message, admission.authorization, admission.address)
 
 
 class Request(NamedTuple):
@@ -257,24 +258,22 @@ _REGISTER = Prepared(
         "bigint[]",
         "bytea[]",
         "bigint[]",
-        "bytea[]",
-        "bytea[]",
-        "bytea[]",
+        *["bytea[]"] * 4,
         *["bigint[]"] * 2,
     ],
     f"""
 WITH entry AS (
-    SELECT * FROM unnest($3, $4, $5, $6, $7, $8)
-        n (token_id, address, trail, signature, countersignature, tos_signature)
+    SELECT * FROM unnest($3, $4, $5, $6, $7, $8, $9)
+        n (token_id, address, trail, signature, countersignature, tos_signature, public_key)
 ), registered AS (
     INSERT INTO ledger_wallet (token_id, address, trail_identifier, registration_eon_number,
-        registration_authorization, registration_operator_authorization)
-    SELECT token_id, address, trail, $1, signature, countersignature FROM entry RETURNING id
+        registration_authorization, registration_operator_authorization, public_key)
+    SELECT token_id, address, trail, $1, signature, countersignature, public_key FROM entry RETURNING id
 ), signed AS (
     INSERT INTO tos_tossignature (tos_config_id, address, tos_signature)
     SELECT $2, address, tos_signature FROM entry WHERE tos_signature <> '' ORDER BY address ON CONFLICT DO NOTHING
 ), counted AS (
-    UPDATE ledger_token t SET wallet_count = n.count FROM unnest($9, $10) n (id, count) WHERE t.id = n.id
+    UPDATE ledger_token t SET wallet_count = n.count FROM unnest($10, $11) n (id, count) WHERE t.id = n.id
 ), told AS (
     INSERT INTO ledger_outbox (event, object_id, created)
     SELECT '{Event.REGISTERED_WALLET.value}', id, now() FROM registered ORDER BY id
@@ -285,16 +284,18 @@ WITH entry AS (
 def _register(admissions: Sequence[Admission], found: _Found) -> None:
     """Give the wallets the next trails of their tokens, in order; the tokens are locked. Deposits that were waiting
     for them are credited."""
-    contract, eon, sign = settings.HUB_LQD_CONTRACT_ADDRESS, found.status.eon, store.operator().sign
+    contract, eon = settings.HUB_LQD_CONTRACT_ADDRESS, found.status.eon
     trails: list[int] = []
-    countersignatures: list[bytes] = []
+    messages: list[bytes] = []
     for one in admissions:
         trail = found.trails[one.token_id]
         found.trails[one.token_id] += 1
         trails.append(trail)
-        countersignatures.append(sign(admission_hash(contract, one.token, one.address, trail, eon)))
+        messages.append(admission_hash(contract, one.token, one.address, trail, eon))
+    countersignatures = countersign(store.operator(), messages)
     tokens, _, addresses, signatures, tos_signatures = zip(*admissions, strict=True)
-    columns = (tokens, addresses, trails, signatures, countersignatures, tos_signatures)
+    keys = map(known_keys.get, addresses)
+    columns = (tokens, addresses, trails, signatures, countersignatures, tos_signatures, keys)
     counts = found.trails, found.trails.values()
     _REGISTER.run(eon, found.terms, *map(array, columns), *map(array, counts))
     if found.waiting:

@@ -4,8 +4,9 @@
 
 REQUESTS is a pickled list of chains, each a list of whole HTTP requests. The requests of a chain are sent one after
 the other, each when the one before was answered; the chains are spread over the connections. With a RATE, requests
-are due at even intervals, so many a second, whether or not the server keeps up, and latencies count from the moment
-a request was due. It ends when the last chain was begun and what was due by then is answered.
+are due at even intervals, so many a second, whether or not the server keeps up, on the connection that waited
+longest; latencies count from the moment a request was due. It ends when the last chain was begun and what was due
+by then is answered. The clock starts when the server has answered something on each connection.
 
 It shares the machine with what it measures, so it does as little as it can: requests are whole beforehand, and of
 an answer it reads the status and the length.
@@ -26,6 +27,7 @@ import uvloop
 
 Chains = list[list[bytes]]
 LENGTH = b"content-length: "
+GREETING = b"GET /audit/ HTTP/1.1\r\nHost: %s:%d\r\nAccept: application/json\r\n\r\n"
 
 
 class Generator:
@@ -35,7 +37,7 @@ class Generator:
         self._chains = list(reversed(chains))
         self._interval = 1 / rate if rate else 0.0
         self._due: deque[float] = deque()
-        self._idle: list[Connection] = []
+        self._idle: deque[Connection] = deque()
         self._left = sum(map(len, chains))
         self._unsent = self._left
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -44,15 +46,16 @@ class Generator:
         self.failures: Counter[str] = Counter()
 
     async def run(self, host: str, port: int, connections: int) -> float:
-        """Seconds that it took. The connections are opened before the clock starts."""
+        """Seconds that it took."""
         loop = asyncio.get_running_loop()
         opened = [
             (await loop.create_connection(lambda: Connection(self), host, port))[1]
             for _ in range(connections)
         ]
+        await asyncio.gather(*(connection.greet(GREETING % (host.encode(), port)) for connection in opened))
         began = time.perf_counter()
         if self._interval:
-            self._idle = opened
+            self._idle.extend(opened)
             await asyncio.gather(self._keep_rate(began), self.over)
         else:
             for connection in opened:
@@ -73,7 +76,7 @@ class Generator:
                 self._due.append(due)
                 due += self._interval
             while self._due and self._idle:
-                self.idle(self._idle.pop())
+                self.idle(self._idle.popleft())
             await asyncio.sleep(max(due - time.perf_counter(), 0.001))
 
     def _drop_the_rest(self) -> None:
@@ -119,9 +122,15 @@ class Connection(asyncio.Protocol):
         self._began = 0.0
         self.chain: deque[bytes] = deque()
         self.transport: asyncio.Transport
+        self._greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+
+    async def greet(self, request: bytes) -> None:
+        """Have the server answer something that does not count."""
+        self.transport.write(request)
+        await self._greeted
 
     def send(self, request: bytes, began: float) -> None:
         self._began = began
@@ -140,6 +149,9 @@ class Connection(asyncio.Protocol):
             self._received = data
             return
         self._received = b""
+        if not self._greeted.done():
+            self._greeted.set_result(None)
+            return
         self._generator.answered(self, self._began, int(data[9:12]), data[head + 4 : end])
 
     def connection_lost(self, error: Exception | None) -> None:

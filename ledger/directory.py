@@ -8,6 +8,8 @@ from threading import Lock
 from ledger.engine import Owner
 from ledger.models import Token, Wallet
 from ledger.sql import array, fetch
+from nocust.batch import known_keys
+from nocust.signatures import key_address
 
 REMEMBERED = 200_000
 """Wallets kept in a process's memory, about 300 bytes each."""
@@ -52,14 +54,17 @@ def meet(wallets: Iterable[tuple[bytes, bytes]]) -> None:
 def _meet(addresses: Set[bytes]) -> dict[tuple[bytes, bytes], Owner]:
     """All wallets of the addresses: who trades needs two."""
     rows = fetch(
-        "SELECT t.address, w.address, w.id, w.trail_identifier FROM ledger_wallet w"
+        "SELECT t.address, w.address, w.id, w.trail_identifier, w.public_key FROM ledger_wallet w"
         " JOIN ledger_token t ON t.id = w.token_id WHERE w.address = ANY(%s::bytea[])",
         [array(addresses)],
     )
     found = {
         (bytes(token), bytes(address)): Owner(wallet, bytes(token), bytes(address), trail)
-        for token, address, wallet, trail in rows
+        for token, address, wallet, trail, _ in rows
     }
+    for _, address, _, _, key in rows:
+        if key is not None and key_address(key := bytes(key)) == bytes(address):
+            known_keys.add(bytes(address), key)
     with _lock:
         if len(_owners) >= REMEMBERED:
             _owners.clear()

@@ -75,6 +75,12 @@ class SignatureField(FixedBytesField):
     length = 65
 
 
+class PublicKeyField(FixedBytesField):
+    """A public key x ‖ y of 64 bytes."""
+
+    length = 64
+
+
 class HashListField(models.BinaryField):  # type: ignore[type-arg]
     """A list of 32-byte hashes, stored as their concatenation; `list[bytes]` in Python."""
 

@@ -107,6 +107,11 @@ class KnownKeys:
                 del self._keys[next(iter(self._keys))]
             self._keys[address] = key
 
+    def clear(self) -> None:
+        """Forget all, for tests."""
+        with self._lock:
+            self._keys.clear()
+
 
 known_keys = KnownKeys()
 """Those of this process."""
@@ -116,6 +121,12 @@ _library = _loaded()
 def is_available() -> bool:
     """Whether signatures are verified and made together in this process."""
     return _library is not None
+
+
+def verify(message: bytes, signature: bytes, address: bytes) -> bool:
+    """Like :func:`nocust.signatures.is_valid`; the key is remembered."""
+    batch = Batch()
+    return batch.is_valid(message, signature, address) and batch.holds()
 
 
 def sign_all(

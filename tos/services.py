@@ -14,6 +14,7 @@ from urllib.request import urlopen
 from django.conf import settings
 from django.utils import timezone
 
+from ledger.sql import array, fetch
 from nocust.encoding import hex_to_bytes
 from nocust.errors import NocustError
 from nocust.messages import terms_of_service_digest
@@ -162,8 +163,11 @@ def meet(addresses: Iterable[bytes]) -> None:
         return
     unknown = [address for address in addresses if _signed.get(address) != config.pk]
     if unknown:
-        signed = TOSSignature.objects.filter(tos_config=config, address__in=unknown)
-        _remember_signed([bytes(address) for address in signed.values_list("address", flat=True)], config)
+        rows = fetch(
+            "SELECT address FROM tos_tossignature WHERE tos_config_id = %s AND address = ANY(%s::bytea[])",
+            [config.pk, array(unknown)],
+        )
+        _remember_signed([bytes(address) for (address,) in rows], config)
 
 
 def _remember_signed(addresses: Iterable[bytes], config: TOSConfig) -> None:

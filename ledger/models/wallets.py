@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from ledger.fields import AddressField, SignatureField
+from ledger.fields import AddressField, PublicKeyField, SignatureField
 from nocust.addresses import to_checksum
 
 
@@ -29,7 +29,8 @@ class Wallet(models.Model):
     """An address in one token, admitted: it has a place (trail) in the token's balance tree.
 
     The two authorisations are the signatures of the registration message by the owner (with trail 0) and by the
-    operator (with the assigned trail), `spec/crypto.md` §3.
+    operator (with the assigned trail), `spec/crypto.md` §3. The owner's public key is in them; it is kept beside so
+    that its signatures can be verified together with others (`nocust/batch.py`).
     """
 
     token = models.ForeignKey(
@@ -40,6 +41,7 @@ class Wallet(models.Model):
     registration_eon_number = models.BigIntegerField()
     registration_authorization = SignatureField()
     registration_operator_authorization = SignatureField()
+    public_key = PublicKeyField(null=True, editable=False, help_text="Of the owner, where it is known.")
 
     class Meta:
         constraints = [

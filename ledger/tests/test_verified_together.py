@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
-from ledger import store
+from ledger import directory, store
 from ledger.engine import Refusal, Transfer
+from ledger.models import Wallet
 from ledger.store import StoredTransfer
 from ledger.tests.checks import check_ledger
 from ledger.tests.test_orders import LQD, trader
 from ledger.tests.test_store import available, funded
 from nocust import batch as batches
-from nocust.batch import Batch
+from nocust.batch import Batch, KnownKeys
+from nocust.signatures import key_address
 from operator_api.simulation.play import Play
 from operator_api.simulation.wallets import SimulatedWallet
 
@@ -132,3 +134,43 @@ def test_an_order_s_five_signatures(play: Play, held: list[bool]) -> None:
     (outcome,) = store.execute([fresh])
     assert not isinstance(outcome, Refusal)
     assert held == [True]
+
+
+def test_the_keys_of_registered_wallets_are_known_after_a_restart(play: Play, held: list[bool]) -> None:
+    players = funded(play, PLAYERS)
+    for row in Wallet.objects.filter(pk__in=[player.wallet_id for player in players]):
+        assert row.public_key is not None
+        assert key_address(row.public_key) == row.address
+    keys = forgotten()
+    directory.meet([(player.token, player.address) for player in players])
+    assert all(keys.get(player.address) is not None for player in players)
+    held.clear()
+    commands = payments(players)
+    commands[1] = spoiled(commands[1], "marker_signature")
+    outcomes = store.execute(commands)
+    assert [isinstance(outcome, StoredTransfer) for outcome in outcomes] == [True, False, *[True] * 4]
+    assert held == [False]
+
+
+def test_a_wallet_without_a_key_and_one_with_another_s(play: Play) -> None:
+    """The column is only to save time: a wrong key is not believed, and a missing one is found."""
+    alice, bob, carol = funded(play, 3)
+    keys = forgotten()
+    Wallet.objects.filter(pk=alice.wallet_id).update(public_key=None)
+    other = Wallet.objects.get(pk=carol.wallet_id).public_key
+    Wallet.objects.filter(pk=bob.wallet_id).update(public_key=other)
+    directory.meet([(player.token, player.address) for player in (alice, bob)])
+    assert keys.get(alice.address) is None
+    assert keys.get(bob.address) is None
+    forged = replace(bob.transfer(carol.owner, 5), signature=carol.signer.sign(bytes(32)))
+    refused, *done = store.execute([forged, bob.transfer(carol.owner, 5), alice.transfer(carol.owner, 5)])
+    assert isinstance(refused, Refusal)
+    assert all(isinstance(outcome, StoredTransfer) for outcome in done)
+    assert keys.get(alice.address) is not None or not batches.is_available()
+
+
+def forgotten() -> KnownKeys:
+    """What this process knows, empty as after a start."""
+    directory.clear()
+    batches.known_keys.clear()
+    return batches.known_keys

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from admission.services import Admission, admit, admit_operator
+from admission.services import Admission, admit, admit_operator, is_authorized
 from ledger import engine, store
 from ledger.checkpoint import create_checkpoint
 from ledger.models import ChainStatus, Deposit, RootCommitment, Token, Wallet, WithdrawalRequest
@@ -80,6 +80,7 @@ class Play:
                     bytes.fromhex(body["tos_signature"]["value"]),
                 )
             )
+        assert all(is_authorized(admission, eon) for admission in admissions)
         admit(admissions, eon, self.config)
         rows = {
             wallet.address: wallet
