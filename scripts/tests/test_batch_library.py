@@ -114,10 +114,11 @@ def test_a_compiler_that_was_named_is_the_only_one(
     assert file.read_bytes() == OLD
 
 
+@pytest.mark.parametrize("content", ["no library", ""])
 def test_what_is_no_library_is_not_put_there(
-    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
 ) -> None:
-    (tmp_path / "text").write_text("no library")
+    (tmp_path / "text").write_text(content)
     own_compiler(monkeypatch, copying(tmp_path, tmp_path / "text"))
     with pytest.raises(BuildError, match="what was built cannot be used"):
         build(file)
