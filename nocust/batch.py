@@ -28,7 +28,7 @@ Verify = Callable[[bytes, bytes, bytes], bool]
 """Whether a signature (65 bytes) of a message hash is an address's, as :func:`nocust.signatures.is_valid`."""
 SOURCE = Path(__file__).with_name("batch.c")
 KNOWN_KEYS = 200_000
-"""Public keys remembered in a process, some 50 MB of them. The oldest are forgotten."""
+"""Public keys remembered in a process, some 50 MB of them."""
 _DIGEST, _KEY, _COEFFICIENT = 32, 64, 16
 
 
@@ -92,25 +92,37 @@ def _loaded() -> Library | None:
 
 
 class KnownKeys:
-    """The public keys of addresses that signed something before. Threads may share it."""
+    """The public keys of addresses that signed something lately, so many at most. Threads may share it."""
 
     def __init__(self, most: int = KNOWN_KEYS) -> None:
-        self._most = most
-        self._keys: dict[bytes, bytes] = {}
+        self._half = most // 2
+        self._newer: dict[bytes, bytes] = {}
+        self._older: dict[bytes, bytes] = {}
         self._lock = Lock()
-        self.get = self._keys.get
+
+    def get(self, address: bytes) -> bytes | None:
+        """The address's key, if it is remembered."""
+        key = self._newer.get(address)
+        if key is None and (key := self._older.get(address)) is not None:
+            self.add(address, key)
+        return key
 
     def add(self, address: bytes, key: bytes) -> None:
-        """Remember a key that is known to be the address's."""
+        """Remember a key that is known to be the address's. When half of the keys are newer than the others, those
+        are forgotten."""
         with self._lock:
-            if address not in self._keys and len(self._keys) >= self._most:
-                del self._keys[next(iter(self._keys))]
-            self._keys[address] = key
+            if len(self._newer) >= self._half and address not in self._newer:
+                self._older, self._newer = self._newer, {}
+            self._newer[address] = key
+
+    def addresses(self) -> set[bytes]:
+        """Whose keys are remembered."""
+        return self._newer.keys() | self._older.keys()
 
     def clear(self) -> None:
         """Forget all, for tests."""
         with self._lock:
-            self._keys.clear()
+            self._newer, self._older = {}, {}
 
 
 known_keys = KnownKeys()

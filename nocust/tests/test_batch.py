@@ -185,13 +185,18 @@ def test_without_a_library_nothing_is_put_off() -> None:
     assert batch.holds()
 
 
-def test_the_oldest_keys_are_forgotten() -> None:
-    keys = KnownKeys(most=3)
-    for each in range(5):
-        keys.add(bytes([each]), b"key")
-    assert [keys.get(bytes([each])) for each in range(5)] == [None, None, b"key", b"key", b"key"]
-    keys.add(bytes([4]), b"key")  # what is known takes no place
-    assert keys.get(bytes([2])) == b"key"
+def test_keys_that_are_not_asked_for_are_forgotten() -> None:
+    keys = KnownKeys(most=6)
+    for each in range(1000):
+        keys.add(each.to_bytes(2, "big"), b"key")
+        assert keys.get(b"\0\0") == b"key"
+        assert keys.get(max(each - 1, 0).to_bytes(2, "big")) == b"key"
+    known = [each for each in range(1000) if each.to_bytes(2, "big") in keys.addresses()]
+    assert 3 <= len(known) <= 6
+    for each in range(100):  # what is known takes no other's place
+        keys.add(b"\0\0", bytes([each]))
+    assert len(keys.addresses()) == len(known)
+    assert keys.get(b"\0\0") == b"\x63"
 
 
 def test_threads_share_the_library(library: Library) -> None:

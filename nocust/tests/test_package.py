@@ -10,6 +10,7 @@ MODULES = (
     "addresses",
     "agreements",
     "balances",
+    "batch",
     "encoding",
     "ethereum",
     "interval",
