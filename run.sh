@@ -97,7 +97,6 @@ ensure_runtime_packages() {
 has_runtime() {
     local both
     both=$(cat requirements.txt requirements-dev.txt 2>/dev/null | sha256sum)
-    [ -e "$(batch_library)" ] || [ ! -w "$VENV" ] || return 1
     [ "$(cat "$VENV/.runtime-installed" 2>/dev/null)" = "$(sha256sum <requirements.txt)" ] ||
         [ "$(cat "$VENV/.requirements-installed" 2>/dev/null)" = "$both" ]
 }
@@ -107,10 +106,18 @@ batch_library() {
     printf '%s/lib/nocust_batch_%.16s.so\n' "$VENV" "$(sha256sum <nocust/batch.c)"
 }
 
+# Whether it can be built and was not yet, nor tried in vain.
+needs_batch_library() {
+    [ ! -e "$(batch_library)" ] && [ ! -e "$(batch_library).failed" ] && [ -w "$VENV" ] && [ -w "$HUB" ]
+}
+
 # Without it signatures are verified one by one, with the same results.
 ensure_batch_library() {
-    [ -e "$(batch_library)" ] || (step "batch verification" "$VENV/bin/python" -m scripts.batch_library) ||
-        say "signatures will be verified one by one, which takes the server a third more time"
+    needs_batch_library || return 0
+    (step "batch verification" "$VENV/bin/python" -m scripts.batch_library) && return
+    mkdir -p "$VENV/lib" && : >"$(batch_library).failed"
+    say "signatures will be verified one by one, which takes a server half as long again;"
+    say "to have it tried again: rm $(batch_library).failed"
 }
 
 ensure_packages() {
@@ -155,6 +162,10 @@ ensure_browser() {
 
 install() {
     : >"$LOG"
+    if [ "$1" = library ]; then
+        ensure_batch_library
+        return
+    fi
     ensure_venv
     ensure_uv
     if [ "$1" = prod ]; then
@@ -198,7 +209,11 @@ case $COMMAND in
         ;;
     prod)
         [ "$(uname -s)" = Linux ] || fail "The hub needs Linux."
-        has_runtime || locked_install prod
+        if ! has_runtime; then
+            locked_install prod
+        elif [[ ${2:-} =~ ^(|check|migrate|server)$ ]] && needs_batch_library; then # after an upgrade
+            locked_install library
+        fi
         PYTHON=$VENV/bin/python
         ;;
     *)

@@ -184,7 +184,8 @@ def _run(
     batch = Batch()
     events, changed = _decide(commands, owners, situation, replace(rules(), verify=batch.is_valid))
     if not batch.holds():
-        events, changed = _decide(commands, owners, situation, rules())
+        certain = replace(rules(), verify=batch.verifier())
+        events, changed = _decide(commands, owners, situation, certain)
     return _write(events, changed, situation, arrivals or {})
 
 

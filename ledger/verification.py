@@ -14,7 +14,6 @@ from django.conf import settings
 from ledger.orders_sql import ITS_WALLETS, JOINS
 from ledger.sql import Row, by_id, execute, fetch
 from nocust.batch import Batch, Verify
-from nocust.signatures import is_valid
 from nocust.swaps import SwapOrder, WalletPosition, empty_marker, order_states
 
 BATCH: Final = 200
@@ -63,7 +62,10 @@ def _why_bad(rows: Sequence[Row]) -> list[str | None]:
     """For each row the code of the first signature that is not the owner's, or None."""
     batch = Batch()
     found = [_first_bad(row, batch.is_valid) for row in rows]
-    return found if batch.holds() else [_first_bad(row, is_valid) for row in rows]
+    if batch.holds():
+        return found
+    verify = batch.verifier()
+    return [_first_bad(row, verify) for row in rows]
 
 
 def _first_bad(row: Row, verify: Verify) -> str | None:

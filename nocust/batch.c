@@ -13,6 +13,8 @@
  * All arithmetic is that of libsecp256k1 0.8.0, whose one source file is included as a whole: its sums of many products
  * are not among the functions it exports. What is verified is not secret and takes no constant time; signing is as the
  * library does it. Threads may call all this together.
+ *
+ * Pins and options in scripts/batch_library.py: 9b3ca999.
  */
 
 #define SECP256K1_NO_API_VISIBILITY_ATTRIBUTES 1
@@ -123,13 +125,20 @@ static int collect(sum_terms *terms, secp256k1_scalar *of_g, const secp256k1_sca
     return 1;
 }
 
+/* Who is not given memory says so by what it returns. */
+static void out_of_memory(const char *text, void *data) {
+    (void)text;
+    (void)data;
+}
+
 static int is_zero(const sum_terms *terms, const secp256k1_scalar *of_g) {
     const int window = secp256k1_pippenger_bucket_window(terms->count);
     const size_t strauss = secp256k1_strauss_scratch_size(terms->count);
     const size_t pippenger = secp256k1_pippenger_scratch_size(terms->count, window);
     const size_t needed = terms->count < ECMULT_PIPPENGER_THRESHOLD && strauss > pippenger ? strauss : pippenger;
-    const size_t aligned = 16 * (PIPPENGER_SCRATCH_OBJECTS + STRAUSS_SCRATCH_OBJECTS);
-    secp256k1_scratch *scratch = secp256k1_scratch_create(&default_error_callback, needed + aligned);
+    const size_t aligned = ALIGNMENT * (PIPPENGER_SCRATCH_OBJECTS + STRAUSS_SCRATCH_OBJECTS);
+    const secp256k1_callback callback = {out_of_memory, NULL};
+    secp256k1_scratch *scratch = secp256k1_scratch_create(&callback, needed + aligned);
     secp256k1_gej sum;
     int done;
     if (scratch == NULL) {

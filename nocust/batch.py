@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from ctypes import CDLL, c_char_p, c_size_t, c_void_p, create_string_buffer
 from pathlib import Path
@@ -18,6 +19,7 @@ from nocust.errors import InvalidKey, InvalidLength, NocustError
 from nocust.signatures import (
     SIGNATURE_LENGTH,
     check_signature,
+    is_valid,
     key_address,
     recover_key,
     sign,
@@ -29,6 +31,10 @@ Verify = Callable[[bytes, bytes, bytes], bool]
 SOURCE = Path(__file__).with_name("batch.c")
 KNOWN_KEYS = 200_000
 """Public keys remembered in a process, some 50 MB of them."""
+SMALLEST_PART = 8
+"""Signatures that are not worth to be verified together when one of them is not valid."""
+MOST_AGAIN = 3
+"""How often each is verified once more with others, at most, to find the one that is not valid."""
 _DIGEST, _KEY, _COEFFICIENT = 32, 64, 16
 
 
@@ -156,12 +162,13 @@ class Batch:
 
     >>> batch = Batch()
     >>> ... batch.is_valid(message, signature, address) ...
-    >>> if not batch.holds(): ...  # at least one is not: ask again with `nocust.signatures.is_valid`
+    >>> if not batch.holds(): ...  # at least one is not: ask again with `batch.verifier()`
     """
 
     def __init__(self, library: Library | None = _library, keys: KnownKeys = known_keys) -> None:
         self._library = library
         self._known = keys
+        self._claims: list[tuple[bytes, bytes, bytes]] = []
         self._digests: list[bytes] = []
         self._signatures: list[bytes] = []
         self._keys: list[bytes] = []
@@ -177,6 +184,7 @@ class Batch:
             self._signatures.append(check_signature(signature))
             self._digests.append(digest)
             self._keys.append(key)
+            self._claims.append((message, signature, address))
         except NocustError:
             return False
         return True
@@ -191,8 +199,37 @@ class Batch:
 
     def holds(self) -> bool:
         """Whether all that were taken for valid are."""
-        if self._library is None or not self._keys:
+        return self._hold(0, len(self._keys))
+
+    def verifier(self) -> Verify:
+        """For when they do not hold: verifies each on its own, but those that hold with others in a part of the
+        batch. So one that is not valid does not cost as much as if none were verified together."""
+        valid: set[tuple[bytes, bytes, bytes]] = set()
+        bad = deque([(0, len(self._keys))])
+        may_verify = MOST_AGAIN * len(self._keys)
+        while bad and may_verify >= bad[0][1] - bad[0][0] >= 2 * SMALLEST_PART:
+            first, last = bad.popleft()
+            middle = (first + last) // 2
+            may_verify -= last - first
+            if self._hold(first, middle):
+                valid.update(self._claims[first:middle])
+                bad.append((middle, last))
+                continue
+            bad.append((first, middle))
+            if self._hold(middle, last):
+                valid.update(self._claims[middle:last])
+            else:
+                bad.append((middle, last))
+
+        def verify(message: bytes, signature: bytes, address: bytes) -> bool:
+            return (message, signature, address) in valid or is_valid(message, signature, address)
+
+        return verify
+
+    def _hold(self, first: int, last: int) -> bool:
+        if self._library is None or first == last:
             return True
-        return self._library.are_valid(
-            b"".join(self._digests), b"".join(self._signatures), b"".join(self._keys)
+        digests, signatures, keys = (
+            b"".join(parts[first:last]) for parts in (self._digests, self._signatures, self._keys)
         )
+        return self._library.are_valid(digests, signatures, keys)

@@ -4,7 +4,8 @@
 
 It includes the source of libsecp256k1, version 0.8.0, taken from a Python package that carries it. The machine's C
 compiler builds it, or one out of a Python package where there is none. All that is fetched is pinned by its hash.
-The library goes beside the packages of this Python, under a name that tells the source it was built of.
+The library goes beside the packages of this Python, under a name that tells the source it was built of: who changes
+what is pinned here changes the source's note of it, too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +25,10 @@ from nocust.signatures import Signer, recover_key
 
 LIBSECP256K1 = (
     "electrum-ecc==0.0.8 --hash=sha256:94869a77de28ee79b7f7e974af5c20b392b949905880a8b26504e28202644106\n"
+)
+# What pip takes to look into the package above, which it would otherwise choose itself.
+SETUPTOOLS = (
+    "setuptools==84.2.1 --hash=sha256:ca140b45d5325a9478f880e351484f62fef15f336462e449ca0c03c873d589c2\n"
 )
 COMPILER = (
     "ziglang==0.17.1"
@@ -37,6 +43,9 @@ OPTIONS = (
 
 KEY = b"\1" * 32
 """For trying the library out."""
+TRIED = (1, 2, 7, 120)
+"""Signatures tried together, two of each key: 120 have more than the 88 points at which the algorithm changes."""
+MOST_TRIED = max(TRIED)
 
 
 class BuildError(RuntimeError):
@@ -45,21 +54,24 @@ class BuildError(RuntimeError):
 
 def build(file: Path) -> None:
     """Build the library, see that it works, and put it there. Raises BuildError."""
-    folder = file.with_suffix(".building")
-    shutil.rmtree(folder, ignore_errors=True)  # of a build that was killed
-    folder.mkdir(parents=True)
     try:
-        made = folder / file.name
-        _compile(libsecp256k1(folder), made, folder)
-        check(made)
-        made.replace(file)
-    finally:
-        shutil.rmtree(folder)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="building_", dir=file.parent) as name:
+            folder = Path(name)
+            made = folder / file.name
+            _compile(libsecp256k1(folder), made, folder)
+            check(made)
+            made.replace(file)
+    except OSError as error:
+        raise BuildError(f"{error.filename or file}: {error.strerror or error}") from error
 
 
 def libsecp256k1(folder: Path) -> Path:
     """The library's source code, unpacked in a folder."""
-    _pip(["download", "--no-binary", ":all:", "--dest", str(folder)], LIBSECP256K1, folder)
+    tools = folder / "tools"
+    _pip(["install", "--target", str(tools)], SETUPTOOLS, folder)
+    download = ["download", "--no-binary", ":all:", "--no-build-isolation", "--dest", str(folder)]
+    _pip(download, LIBSECP256K1, folder, PYTHONPATH=str(tools))
     (archive,) = folder.glob("electrum_ecc-*.tar.gz")
     with tarfile.open(archive) as packed:
         # Debian 12's Python has no filters; what is unpacked is what the hash says
@@ -95,13 +107,15 @@ def check(made: Path) -> None:
         library = Library(made)
     except OSError as error:
         raise BuildError(f"what was built cannot be used: {error}") from error
-    signers = [Signer(bytes([number]) * 32) for number in range(1, 8)]
-    messages = [signer.address + bytes(12) for signer in signers]
-    for count in (1, len(signers)):
-        if not _holds(library, signers[:count], messages[:count], messages[:count]):
+    signers = [Signer(bytes([1 + number // 2]) * 32) for number in range(MOST_TRIED)]
+    messages = [bytes([number]) * 32 for number in range(MOST_TRIED)]
+    for count in TRIED:
+        if not _holds(library, signers[:count], messages, messages):
             raise BuildError("what was built refuses good signatures")
-        if _holds(library, signers[:count], [*messages[: count - 1], bytes(32)], messages[:count]):
-            raise BuildError("what was built takes a bad signature")
+        for bad in {0, count // 2, count - 1}:
+            claimed = [*messages[:bad], b"\xff" * 32, *messages[bad + 1 :]]
+            if _holds(library, signers[:count], messages, claimed):
+                raise BuildError("what was built takes a bad signature")
     if sign_all(messages, KEY, library) != sign_all(messages, KEY, None):
         raise BuildError("what was built makes wrong signatures")
 
@@ -111,14 +125,14 @@ def _holds(
 ) -> bool:
     keys = KnownKeys()
     batch = Batch(library, keys)
-    for signer, message, other in zip(signers, signed, claimed, strict=True):
+    for signer, message, other in zip(signers, signed, claimed, strict=False):
         signature = signer.sign(message)
         keys.add(signer.address, recover_key(message, signature))
         batch.is_valid(other, signature, signer.address)
     return batch.holds()
 
 
-def _pip(arguments: list[str], requirement: str, folder: Path) -> None:
+def _pip(arguments: list[str], requirement: str, folder: Path, **variables: str) -> None:
     """Run pip for one pinned package."""
     wanted = folder / "wanted.txt"
     wanted.write_text(requirement)
@@ -130,12 +144,13 @@ def _pip(arguments: list[str], requirement: str, folder: Path) -> None:
         "--requirement",
         str(wanted),
     ]
-    _run([sys.executable, "-m", "pip", *arguments, *options], folder)
+    _run([sys.executable, "-m", "pip", *arguments, *options], folder, **variables)
 
 
-def _run(command: list[str], folder: Path) -> None:
+def _run(command: list[str], folder: Path, **variables: str) -> None:
     """Run a command with what it keeps in a folder. Raises BuildError with what it printed."""
-    environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": str(folder / "cache"), "TMPDIR": str(folder)}
+    own = {"ZIG_GLOBAL_CACHE_DIR": str(folder / "cache"), "TMPDIR": str(folder)}
+    environment = os.environ | own | variables
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     except OSError as error:

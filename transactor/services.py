@@ -26,7 +26,7 @@ EXCEEDED_SLA = {ErrorCode.DEBIT_WALLET_EXCEEDED_SLA.code, ErrorCode.CREDIT_WALLE
 
 
 def transfer(command: Transfer) -> StoredTransfer | Refusal:
-    """Accept and countersign a transfer, durably, or say why not. Its marker's signature was verified."""
+    """Accept and countersign a transfer, durably, or say why not."""
     outcome = committer.submit(command)
     if isinstance(outcome, Refusal) and outcome.code in EXCEEDED_SLA:
         # Few wallets get here, so only they pay for looking up their agreements.

@@ -213,6 +213,63 @@ def test_threads_share_the_library(library: Library) -> None:
         assert all(pool.map(work, range(16)))
 
 
+def good(count: int) -> list[Claim]:
+    signers = [SIGNERS[number // 2 % len(SIGNERS)] for number in range(count)]
+    messages = [number.to_bytes(32, "big") for number in range(1, count + 1)]
+    return [
+        Claim(message, signer.sign(message), signer.address)
+        for message, signer in zip(messages, signers, strict=True)
+    ]
+
+
+def asked(library: Library | None, claimed: list[Claim]) -> Batch:
+    batch = Batch(library, KEYS)
+    for claim in claimed:
+        batch.is_valid(claim.message, claim.signature, claim.address)
+    return batch
+
+
+@pytest.mark.parametrize("wrong", [{0}, {70}, {127}, {3, 64, 65}, set(range(0, 128, 5)), set(range(128))])
+def test_the_bad_ones_are_found(library: Library, wrong: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    claimed = good(128)
+    for place in wrong:
+        claimed[place] = replace(claimed[place], message=b"\xff" * 32)
+    batch = asked(library, claimed)
+    assert not batch.holds()
+    alone: list[bytes] = []
+    sums: list[int] = []
+    real = library.are_valid
+
+    def count_one(message: bytes, signature: bytes, address: bytes) -> bool:
+        alone.append(message)
+        return is_valid(message, signature, address)
+
+    def count_sum(digests: bytes, signatures: bytes, keys: bytes) -> bool:
+        sums.append(len(digests) // 32)
+        return real(digests, signatures, keys)
+
+    monkeypatch.setattr(batches, "is_valid", count_one)
+    monkeypatch.setattr(library, "are_valid", count_sum)
+    verify = batch.verifier()
+    for place, claim in enumerate(claimed):
+        assert verify(claim.message, claim.signature, claim.address) == (place not in wrong)
+    assert sum(sums) <= 3 * len(claimed)
+    assert len(alone) <= 16 * len(wrong)
+
+
+def test_nothing_else_passes_for_verified(library: Library) -> None:
+    """A claim that was not in a part that holds is verified on its own."""
+    claimed = good(64)
+    claimed[5] = replace(claimed[5], message=b"\xff" * 32)
+    verify = asked(library, claimed).verifier()
+    last = claimed[-1]
+    assert verify(last.message, last.signature, last.address)
+    assert not verify(last.message, last.signature, claimed[0].address)
+    assert not verify(claimed[0].message, last.signature, last.address)
+    assert not verify(last.message, claimed[0].signature, last.address)
+    assert asked(None, claimed).verifier()(last.message, last.signature, last.address)
+
+
 @given(st.lists(hashes, max_size=5), st.integers(1, CURVE_ORDER - 1))
 @settings(deadline=None)
 def test_signed_together_as_one_by_one(library: Library, messages: list[bytes], key: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(
         batch_library,
         "_pip",
-        lambda _arguments, requirement, _folder: wanted.append(requirement.split("==")[0]),
+        lambda _arguments, requirement, _folder, **_variables: wanted.append(requirement.split("==")[0]),
     )
     monkeypatch.setattr(batch_library, "libsecp256k1", lambda folder: folder)
     monkeypatch.delenv("CC", raising=False)
@@ -81,15 +82,22 @@ def test_the_machine_s_compiler_makes_it(file: Path, tmp_path: Path, monkeypatch
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
-def test_a_build_that_was_killed_is_no_hindrance(
-    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    left = file.with_suffix(".building")
-    left.mkdir()
-    (left / "half").touch()
-    own_compiler(monkeypatch, copying(tmp_path, built()))
-    build(file)
-    assert not left.exists()
+def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "lib").touch()
+    with pytest.raises(BuildError, match="lib: File exists"):
+        build(tmp_path / "lib" / "library.so")
+
+
+def test_other_pins_are_another_library() -> None:
+    """The library's name tells the source it was built of; so the source names what else it was built of."""
+    pinned = (
+        batch_library.LIBSECP256K1,
+        batch_library.SETUPTOOLS,
+        batch_library.COMPILER,
+        *batch_library.OPTIONS,
+    )
+    digest = sha256("".join(pinned).encode()).hexdigest()[:8]
+    assert f"scripts/batch_library.py: {digest}." in batch.SOURCE.read_text()
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -101,7 +109,7 @@ def test_without_a_compiler_that_works_one_is_fetched(
         build(file)
     assert fetched == ["ziglang"]
     assert file.read_bytes() == OLD
-    assert not file.with_suffix(".building").exists()
+    assert list(file.parent.iterdir()) == [file]
 
 
 def test_a_compiler_that_was_named_is_the_only_one(
@@ -143,7 +151,7 @@ def test_a_library_that_is_wrong_is_refused(tmp_path: Path, text: str, sentence:
 
 
 def test_a_library_that_signs_wrongly_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = iter([True, False, True, False])
+    answers = iter([True, *[False], True, *2 * [False], *2 * [True, *3 * [False]]])
     monkeypatch.setattr(Batch, "holds", lambda _batch: next(answers))
     with pytest.raises(BuildError, match="makes wrong signatures"):
         check(compiled(tmp_path, f"{SIGNS_NOTHING} int nocust_are_valid(void) {{ return 1; }}"))

@@ -353,8 +353,9 @@ def test_without_the_library_of_signatures_it_goes_on(machine: Machine) -> None:
     done = machine.run(LIBRARY_BREAKS="1")
     assert done.returncode == 0, done.stderr
     assert "signatures will be verified one by one" in done.stderr
-    again = machine.run()
-    assert "batch verification" in again.stderr
+    again = machine.run()  # it was in vain
+    assert again.returncode == 0
+    assert again.stderr == ""
     (machine.folder / "nocust" / "batch.c").write_text("another\n", encoding="utf-8")
     assert "batch verification" in machine.run().stderr
 
