@@ -33,7 +33,7 @@ KNOWN_KEYS = 200_000
 """Public keys remembered in a process, some 50 MB of them."""
 SMALLEST_PART = 8
 """Signatures that are not worth to be verified together when one of them is not valid."""
-MOST_AGAIN = 3
+MOST_AGAIN = 2
 """How often each is verified once more with others, at most, to find the one that is not valid."""
 _DIGEST, _KEY, _COEFFICIENT = 32, 64, 16
 

