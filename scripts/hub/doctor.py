@@ -238,7 +238,7 @@ def run(config: Config) -> int:
         except HubError as problem:
             found, fix = "failed", str(problem)
         except ImportError as problem:
-            found, fix = f"the package {problem.name} is missing", RUN
+            found, fix = f"the package {problem.name} is missing" if problem.name else str(problem), RUN
         failed += bool(fix)
         print(f"  {'FAIL' if fix else 'ok':<5}{name:<18}{found}")
         if fix:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.hub import instance, ports, proc
-from scripts.hub.config import PORT_VARIABLES, ROOT, base_environment
+from scripts.hub import doctor, instance, ports, proc
+from scripts.hub.config import PORT_VARIABLES, ROOT, base_environment, from_environment
 from scripts.hub.instance import Record
 from scripts.hub.programs import SCRIPTS
 from scripts.tests.helpers import SLEEPER, write_script
@@ -225,6 +225,26 @@ def test_the_doctor_names_what_is_wrong_and_what_mends_it(tmp_path: Path) -> Non
     assert "correct REDIS_URL" in done.stdout
     assert "Unset it to use the embedded one" in done.stdout
     assert "3 of the checks failed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [
+        (ImportError("nocust needs the compiled packages"), "nocust needs the compiled packages"),
+        (ModuleNotFoundError("No module named 'psutil'", name="psutil"), "the package psutil is missing"),
+    ],
+)
+def test_the_doctor_says_what_is_not_installed(
+    missing: ImportError, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def check() -> str:
+        raise missing
+
+    monkeypatch.setattr(doctor.Doctor, "checks", lambda _: [("signatures", check)])
+    assert doctor.run(from_environment()) == 1
+    printed = capsys.readouterr().out
+    assert f"FAIL signatures        {told}" in printed
+    assert "mend: run ./run.sh" in printed
 
 
 NEEDED = (
