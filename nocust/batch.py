@@ -121,6 +121,12 @@ class KnownKeys:
                 self._older, self._newer = self._newer, {}
             self._newer[address] = key
 
+    def forget(self, address: bytes) -> None:
+        """Do not remember an address's key."""
+        with self._lock:
+            self._newer.pop(address, None)
+            self._older.pop(address, None)
+
     def addresses(self) -> set[bytes]:
         """Whose keys are remembered."""
         return self._newer.keys() | self._older.keys()
@@ -168,6 +174,7 @@ class Batch:
     def __init__(self, library: Library | None = _library, keys: KnownKeys = known_keys) -> None:
         self._library = library
         self._known = keys
+        self._found: set[bytes] = set()
         self._claims: list[tuple[bytes, bytes, bytes]] = []
         self._digests: list[bytes] = []
         self._signatures: list[bytes] = []
@@ -175,9 +182,9 @@ class Batch:
 
     def is_valid(self, message: bytes, signature: bytes, address: bytes) -> bool:
         """Like :func:`nocust.signatures.is_valid`, but True may be taken back by `holds`. A signature of an address
-        whose key is not known yet is verified at once, since that finds the key."""
+        whose key is not known yet is verified at once, since that finds the key, and so are its others."""
         try:
-            key = self._known.get(address)
+            key = None if address in self._found else self._known.get(address)
             if key is None or self._library is None:
                 return self._recover(message, signature, address)
             digest = signing_digest(message)
@@ -192,9 +199,11 @@ class Batch:
     def _recover(self, message: bytes, signature: bytes, address: bytes) -> bool:
         key = recover_key(message, signature)
         if key_address(key) != address:
+            self._known.forget(address)
             return False
         if self._library is not None:
             self._known.add(address, key)
+            self._found.add(address)
         return True
 
     def holds(self) -> bool:
@@ -203,7 +212,10 @@ class Batch:
 
     def verifier(self) -> Verify:
         """For when they do not hold: verifies each on its own, but those that hold with others in a part of the
-        batch. So one that is not valid does not cost as much as if none were verified together."""
+        batch. So one that is not valid does not cost as much as if none were verified together.
+
+        An address's key is forgotten with its signature that is not valid, so that the next ones are verified at
+        once: who forges again, or repeats what was refused, spoils no other batch."""
         valid: set[tuple[bytes, bytes, bytes]] = set()
         bad = deque([(0, len(self._keys))])
         may_verify = MOST_AGAIN * len(self._keys)
@@ -222,7 +234,10 @@ class Batch:
                 bad.append((middle, last))
 
         def verify(message: bytes, signature: bytes, address: bytes) -> bool:
-            return (message, signature, address) in valid or is_valid(message, signature, address)
+            if (message, signature, address) in valid or is_valid(message, signature, address):
+                return True
+            self._known.forget(address)
+            return False
 
         return verify
 

@@ -97,6 +97,23 @@ def test_a_bad_one_is_refused_and_the_others_are_written(
     check_ledger()
 
 
+def test_a_bad_one_that_comes_again_spoils_no_other_batch(play: Play, held: list[bool]) -> None:
+    """As a refused request does, which goes the general way afterwards."""
+    alice, bob, carol = known(play)[:3]
+    bad = spoiled(alice.transfer(bob.owner, 5), "signature")
+    held.clear()
+    for _ in range(3):
+        payment = carol.transfer(bob.owner, 5)
+        refused, done = store.execute([bad, payment])
+        assert isinstance(refused, Refusal)
+        assert refused.code == "INVALID_DEBIT_SIGNATURE"
+        assert isinstance(done, StoredTransfer)
+        carol.accepted(payment, done.event.position)
+    assert held == [False, True, True]
+    assert all(isinstance(done, StoredTransfer) for done in store.execute([alice.transfer(bob.owner, 5)]))
+    check_ledger()
+
+
 def test_what_counts_on_a_bad_one_is_refused_with_it(play: Play, held: list[bool]) -> None:
     """Bob pays on what Alice would have paid him."""
     alice, bob, carol = known(play)[:3]

@@ -162,8 +162,12 @@ def test_an_unknown_key_is_found_at_once(library: Library) -> None:
     key = keys.get(signer.address)
     assert key is not None
     assert key_address(key) == signer.address
-    assert batch.is_valid(bytes(32), signature, signer.address)  # until it is asked
-    assert not batch.holds()
+    assert not batch.is_valid(bytes(32), signature, signer.address)
+    assert batch.holds()
+    assert batch.is_valid(message, signature, signer.address)
+    later = Batch(library, keys)
+    assert later.is_valid(bytes(32), signature, signer.address)  # until it is asked
+    assert not later.holds()
 
 
 def test_malformed_arguments_are_no_exceptions(library: Library) -> None:
@@ -213,6 +217,28 @@ def test_threads_share_the_library(library: Library) -> None:
         assert all(pool.map(work, range(16)))
 
 
+def test_whose_signature_is_not_valid_spoils_one_batch_only(library: Library) -> None:
+    keys = KnownKeys()
+    forged, other = good(64)[0], good(64)[-1]
+    for claim in (forged, other):
+        keys.add(claim.address, recover_key(claim.message, claim.signature))
+    forged = replace(forged, message=b"\xff" * 32)
+    batch = Batch(library, keys)
+    assert batch.is_valid(forged.message, forged.signature, forged.address)
+    assert batch.is_valid(other.message, other.signature, other.address)
+    assert not batch.holds()
+    verify = batch.verifier()
+    assert not verify(forged.message, forged.signature, forged.address)
+    assert verify(other.message, other.signature, other.address)
+    for _ in range(2):
+        again = Batch(library, keys)
+        assert not again.is_valid(forged.message, forged.signature, forged.address)
+        assert again.is_valid(other.message, other.signature, other.address)
+        assert again.holds()
+    assert taken([good(64)[0]], library, keys)
+    assert keys.addresses() == {forged.address, other.address}
+
+
 def good(count: int) -> list[Claim]:
     signers = [SIGNERS[number // 2 % len(SIGNERS)] for number in range(count)]
     messages = [number.to_bytes(32, "big") for number in range(1, count + 1)]
@@ -223,7 +249,10 @@ def good(count: int) -> list[Claim]:
 
 
 def asked(library: Library | None, claimed: list[Claim]) -> Batch:
-    batch = Batch(library, KEYS)
+    keys = KnownKeys()
+    for signer in SIGNERS:
+        keys.add(signer.address, key_of(signer))
+    batch = Batch(library, keys)
     for claim in claimed:
         batch.is_valid(claim.message, claim.signature, claim.address)
     return batch
