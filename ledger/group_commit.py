@@ -125,4 +125,5 @@ class GroupCommitter(Committer[Command, Outcome]):
 
 
 committer = GroupCommitter()
-"""The one of this process."""
+"""The one for requests that come the general way. Those of the direct way have one of their own
+(`operator_api.asgi`): they do not wait for what others' signatures cost that are not valid."""

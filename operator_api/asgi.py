@@ -18,7 +18,7 @@ from django.conf import settings
 django.setup(set_prefix=False)
 
 from admission.services import committer as registrar
-from ledger.group_commit import committer
+from ledger.group_commit import GroupCommitter
 from operator_api.bridge import Bridge
 from operator_api.direct import Direct
 from operator_api.direct_protocol import DirectProtocol
@@ -37,7 +37,7 @@ _direct = Direct(
     reading_directly(
         Bridge(wsgi_application, settings.HTTP_THREADS, settings.DATA_UPLOAD_MAX_MEMORY_SIZE), Readers()
     ),
-    Pipeline(committer, meet),
+    Pipeline(GroupCommitter(), meet),
     Pipeline(registrar, threads=2),
 )
 _limits = RateLimits(

@@ -44,6 +44,8 @@ from transactor import direct as transfers
 logger = logging.getLogger(__name__)
 
 CREATED = 201
+DOUBT_SECONDS = 60.0
+"""For which a client's requests are decided apart from others' after one with a signature that was not valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,10 @@ class Endpoint:
         require(not held())
         return self.read(data)
 
-    def submit(self, body: bytes, done: Callable[[Result], None]) -> None:
-        """Have a request's body read, its command decided and written; `done` is told, in the event loop."""
-        self.pipeline.submit(self.command, body, done)
+    def submit(self, body: bytes, done: Callable[[Result], None], apart: bool) -> None:
+        """Have a request's body read, its command decided and written, `apart` from those of others or with them;
+        `done` is told, in the event loop."""
+        self.pipeline.submit(self.command, body, done, apart)
 
     def answer(self, result: Result) -> Answer | None:
         """The answer to a request with this result; None if it is one for the general way."""
@@ -103,6 +106,7 @@ class Direct:
         self.note = observer_in_loop()
         self.limits: Buckets | None = None
         """The limits of writes by address of the client."""
+        self._doubted = Buckets(1 / DOUBT_SECONDS, 1)
         self.endpoints = endpoints(ledger, registration)
         if settings.OTEL_EXPORTER_OTLP_ENDPOINT:  # it is Django's requests that are traced
             self.endpoints.clear()
@@ -113,6 +117,16 @@ class Direct:
             kind, _ = kind_of(path, scope["scheme"], scope["headers"])
             send = self.learned.learning(kind, send)
         await self._general(scope, receive, send)
+
+    def doubts(self, client: str) -> bool:
+        """Whether the client's requests are to be decided apart. A batch with a signature that is not valid is
+        verified again, for which others should not wait, nor for the next that one client thinks up."""
+        return self._doubted.is_empty(client)
+
+    def note_result(self, client: str, result: Result) -> None:
+        """Remember a client whose request was refused for its signatures."""
+        if isinstance(result, Refusal) and result.code.startswith("INVALID_") and "SIGNATURE" in result.code:
+            self._doubted.take(client)
 
     def server_lines(self, headers: Headers) -> bytes:
         """The server's own headers, which are another list each second."""

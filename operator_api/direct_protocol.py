@@ -271,11 +271,12 @@ class DirectCycle:
             if self._taken.wait:
                 self.leave()
                 return
-        head.endpoint.submit(bytes(self.body), self._done)
+        head.endpoint.submit(bytes(self.body), self._done, direct.doubts(head.network))
 
     def _done(self, result: Result) -> None:
         """What became of the request, as the pipeline tells it in the event loop."""
         protocol = self._protocol
+        protocol.direct.note_result(self.head.network, result)
         if protocol.transport.is_closing():
             return
         answer = self.head.endpoint.answer(result)

@@ -60,6 +60,7 @@ class Ticket:
     body: bytes
     done: Callable[[Result], None]
     loop: asyncio.AbstractEventLoop
+    apart: bool = False
     data: Any = None
     command: Any = None
     result: Result = None
@@ -77,13 +78,13 @@ class Pipeline:
         self._threads: list[Thread] = []
         self._lock = Lock()
 
-    def submit(self, read: Read, body: bytes, done: Callable[[Result], None]) -> None:
+    def submit(self, read: Read, body: bytes, done: Callable[[Result], None], apart: bool = False) -> None:
         """Have a request's command read, decided and written. `done` is called in the running event loop with what
         became of it, durably, or what the store raised; with None if the request is one for the general way, and
-        nothing was done."""
+        nothing was done. Those that are `apart` share a batch with each other only."""
         if not self._threads:
             self._start()
-        self._arrived.put(Ticket(read, body, done, asyncio.get_running_loop()))
+        self._arrived.put(Ticket(read, body, done, asyncio.get_running_loop(), apart))
 
     def close(self) -> None:
         """End the threads, for tests."""
@@ -108,8 +109,9 @@ class Pipeline:
             regular: list[Ticket] = []
             with answering(tickets), database.used():
                 regular = self._read(tickets)
-            with answering(regular), database.used():
-                self._write(regular)
+            for together in parted(regular):
+                with answering(together), database.used():
+                    self._write(together)
         connections.close_all()
 
     def _read(self, tickets: Sequence[Ticket]) -> list[Ticket]:
@@ -122,8 +124,6 @@ class Pipeline:
 
     def _write(self, tickets: Sequence[Ticket]) -> None:
         """Have the commands decided and written, and tell what became of each."""
-        if not tickets:
-            return
         results = self._committer.submit_all([ticket.command for ticket in tickets])
         for ticket, result in zip(tickets, results, strict=True):
             ticket.result = result
@@ -209,6 +209,12 @@ def command_of(ticket: Ticket) -> Any:
     except Exception as error:  # nothing was done yet, so the general way may try
         logger.warning("a request is read again: %s: %s", type(error).__name__, error)
         return None
+
+
+def parted(tickets: Sequence[Ticket]) -> list[list[Ticket]]:
+    """Those that may share a batch, the ones that are apart last."""
+    parts = [[ticket for ticket in tickets if ticket.apart == apart] for apart in (False, True)]
+    return [part for part in parts if part]
 
 
 def tell(tickets: Sequence[Waiting]) -> None:

@@ -13,6 +13,7 @@ from ledger.models import Transfer as TransferRow
 from operator_api import direct_protocol
 from operator_api.direct_protocol import DirectProtocol
 from operator_api.limits import Buckets
+from operator_api.pipeline import Pipeline
 from operator_api.simulation.play import Play
 from operator_api.tests.direct_server import Payer, Server, payer
 
@@ -174,6 +175,41 @@ def test_the_limit_of_the_client_behind_a_proxy_is_counted_once(server: Server, 
     assert client.answer()[0] == 429
     client.send(body, headers="X-Forwarded-For: 192.0.2.2\r\n")
     assert client.answer()[0] == 201
+
+
+@pytest.mark.parametrize("server", [["127.0.0.1"]], indirect=True)
+def test_whose_signature_was_not_valid_is_decided_apart(
+    server: Server, one: Payer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart: list[bool] = []
+    real = Pipeline.submit
+
+    def submit(line: Pipeline, *arguments: Any) -> None:
+        apart.append(arguments[-1])
+        real(line, *arguments)
+
+    monkeypatch.setattr(Pipeline, "submit", submit)
+    client = Client(server.port)
+
+    def answered(body: bytes, address: int) -> tuple[int, Any]:
+        client.send(body, headers=f"X-Forwarded-For: 192.0.2.{address}\r\n")
+        status, _, text = client.answer()
+        return status, text
+
+    good = json.loads(next_body(one))
+    too_much = {**good, "amount": str(10**30)}
+    forged = {**good, "debit_signature": good["debit_balance_signature"]}
+    assert "OVERSPENDING" in str(answered(json.dumps(too_much).encode(), 1))
+    assert "INVALID_DEBIT_SIGNATURE" in str(answered(json.dumps(forged).encode(), 1))
+    assert answered(json.dumps(good).encode(), 1)[0] == 201
+    assert answered(next_body(one), 2)[0] == 201
+    assert apart == [False, False, True, False]
+    client.send(json.dumps(forged).encode(), headers="X-Forwarded-For: 192.0.2.3\r\n")
+    client.socket.close()  # does not keep it from being remembered
+    deadline = time.monotonic() + 10
+    while not server.direct_way.doubts("192.0.2.3"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 # ---- heads that a connection knows ------------------------------------------------------------------------------

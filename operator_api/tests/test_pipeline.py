@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,12 +57,15 @@ def line_of(committer: Committer[Any, Any], threads: int = 1) -> Iterator[Pipeli
     line.close()
 
 
-async def results(line: Pipeline, numbers: Sequence[Any], read: Callable[[Any], int] = read) -> list[Any]:
+async def results(
+    line: Pipeline, numbers: Sequence[Any], read: Callable[[Any], int] = read, apart: Collection[int] = ()
+) -> list[Any]:
     """What each number is told, of requests that arrive together."""
     told: list[list[Any]] = [[] for _ in numbers]
     for number, heard in zip(numbers, told, strict=True):
         done: Callable[[Any], None] = heard.append
-        line.submit(read, number if isinstance(number, bytes) else json.dumps(number).encode(), done)
+        body = number if isinstance(number, bytes) else json.dumps(number).encode()
+        line.submit(read, body, done, number in apart)
     async with asyncio.timeout(10):
         while not all(told):
             await asyncio.sleep(0.01)
@@ -125,3 +128,19 @@ async def test_of_what_comes_while_a_batch_is_made_half_is_the_next_one(
         assert await first == [6]
         assert await others == waiting * [10]
     assert [len(batch) for batch in committer.batches] == batches
+
+
+async def test_what_is_apart_shares_no_batch_with_others() -> None:
+    committer, gate = Doubling(), Gate()
+    with line_of(committer) as line:
+        first = asyncio.ensure_future(results(line, [3], gate.read))
+        assert await asyncio.to_thread(gate.reached.wait, 10)
+        others = asyncio.ensure_future(results(line, [5, 13, 9, 2, 7, 11], apart={13, 7, 2}))
+        await asyncio.sleep(0)
+        gate.opened.set()
+        assert await first == [6]
+        one, failed, *rest = await others
+        assert isinstance(failed, RuntimeError)
+        assert [one, *rest] == [10, 18, None, 14, 22]
+    # the batch that failed is tried again command by command
+    assert committer.batches == [[3], [5, 9, 11], [13, 7], [13], [7]]
