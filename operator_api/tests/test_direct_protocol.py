@@ -204,6 +204,8 @@ def test_whose_signature_was_not_valid_is_decided_apart(
     assert answered(json.dumps(good).encode(), 1)[0] == 201
     assert answered(next_body(one), 2)[0] == 201
     assert apart == [False, False, True, False]
+    good = one.body()
+    forged = {**good, "debit_signature": good["debit_balance_signature"]}
     client.send(json.dumps(forged).encode(), headers="X-Forwarded-For: 192.0.2.3\r\n")
     client.socket.close()  # does not keep it from being remembered
     deadline = time.monotonic() + 10
