@@ -3,8 +3,9 @@
     python -m benchmarks.forged [--senders 1024] [--each 12] [--connections 512] [--rate 100] [--wallets 20 1024]
 
 First without, then for each number of wallets with forged transfers, `--rate` of them a second in all, each in the
-name of the next of so many wallets, and all from one address. A forged one is refused only once its batch is
-decided, since all signatures of a batch are verified together; then it goes the general way to its answer.
+name of the next of so many wallets, until the others are done; all from one address, which is another one for each
+number. A forged one is refused only once its batch is decided, since all signatures of a batch are verified together;
+then it goes the general way to its answer.
 """
 
 from __future__ import annotations
@@ -21,17 +22,18 @@ from benchmarks.server import PROCESSES, load, request, server
 
 FORGERS = 32
 """Connections with forged transfers."""
-SECONDS = 4.0
-"""For which forged ones are sent at least; longer than the transfers take."""
-FROM = b"\r\nX-Forwarded-For: 192.0.2.1\r\n"
+SECONDS = 10.0
+"""For which forged ones are sent; longer than the transfers take."""
 FIGURES = ("accepted", "accepted_per_second", "p50_ms", "p99_ms")
 
 
-def forged(body: dict[str, Any], port: int) -> bytes:
-    """A transfer with its two signatures exchanged: both well formed, and neither of what it stands for."""
+def forged(body: dict[str, Any], port: int, address: str) -> bytes:
+    """A transfer with its two signatures exchanged: both well formed, and neither of what it stands for. A proxy
+    says that it comes from the address."""
     state, marker = body["debit_signature"], body["debit_balance_signature"]
     other = {**body, "debit_signature": marker, "debit_balance_signature": state}
-    return request("POST", "/transfer/", port, other).replace(b"\r\n", FROM, 1)
+    line = f"\r\nX-Forwarded-For: {address}\r\n"
+    return request("POST", "/transfer/", port, other).replace(b"\r\n", line.encode(), 1)
 
 
 def measure(senders: int, each: int, connections: int, rate: float, wallets: list[int]) -> dict[str, Any]:
@@ -39,23 +41,22 @@ def measure(senders: int, each: int, connections: int, rate: float, wallets: lis
         warm_up, *scripts, last = transfers.prepare(senders, each, len(wallets) + 3)
         with server(url, {"SLA_THRESHOLD": str(10**6)}) as port:
 
-            def requests(chains: list[list[Any]]) -> list[list[bytes]]:
-                return [[request("POST", "/transfer/", port, body) for body in chain] for chain in chains]
-
             def run(script: list[list[Any]]) -> dict[str, Any]:
-                found = load(requests(script), port, connections)
+                found = load(transfers.posts(script, port), port, connections)
                 return {name: found[name] for name in FIGURES}
 
-            def forge(count: int) -> dict[str, Any]:
+            def forge(count: int, address: str) -> dict[str, Any]:
                 names = islice(cycle(range(count)), round(rate * SECONDS))
-                return load([[forged(last[name][0], port)] for name in names], port, FORGERS, rate)
+                return load([[forged(last[name][0], port, address)] for name in names], port, FORGERS, rate)
 
-            load(requests(warm_up[:connections]), port, connections)
+            run(warm_up[:connections])
             runs: list[dict[str, Any]] = [{"forged_wallets": 0, **run(scripts[0])}]
-            for count, script in zip(wallets, scripts[1:], strict=True):
+            for number, (count, script) in enumerate(zip(wallets, scripts[1:], strict=True), 1):
                 with ThreadPoolExecutor(1) as beside:
-                    forging = beside.submit(forge, count)
+                    forging = beside.submit(forge, count, f"192.0.2.{number}")
                     found = run(script)
+                    if forging.done():
+                        raise RuntimeError("the transfers took longer than the forged ones")
                 refused = forging.result()
                 assert not refused["accepted"], "a forged transfer was accepted"
                 share = round(found["accepted_per_second"] / runs[0]["accepted_per_second"], 2)

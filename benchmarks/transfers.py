@@ -61,6 +61,11 @@ def prepare(senders: int, each: int, runs: int) -> list[list[list[Any]]]:
     return scripts
 
 
+def posts(script: list[list[Any]], port: int) -> list[list[bytes]]:
+    """The requests with a script's bodies."""
+    return [[request("POST", "/transfer/", port, body) for body in chain] for chain in script]
+
+
 def on_cores_left(bound: dict[str, Any], generator_cores: float) -> int:
     """Transfers a second that signatures alone would allow beside a generator that uses so many cores."""
     of_two: float = bound["2_threads"]["transfers_per_second_at_most"]
@@ -104,19 +109,15 @@ def measure(
         bound = signatures.measure(0.5, 3)
         warm_up, *scripts, last = prepare(senders, each, len(connections) + 2)
         with server(url, {"SLA_THRESHOLD": str(10**6)}, processes) as port:
-
-            def requests(script: list[list[Any]]) -> list[list[bytes]]:
-                return [[request("POST", "/transfer/", port, body) for body in chain] for chain in script]
-
-            run(requests(warm_up[: max(connections)]), port, teller, max(connections))
+            run(posts(warm_up[: max(connections)], port), port, teller, max(connections))
             before = Transfer.objects.count()
             runs = [
-                run(requests(script), port, teller, count)
+                run(posts(script, port), port, teller, count)
                 for script, count in zip(scripts, connections, strict=True)
             ]
             peak = max(runs, key=lambda one: one["accepted_per_second"])
             calm = CALM * peak["accepted_per_second"]
-            runs.append(run(requests(last), port, teller, peak["connections"], calm))
+            runs.append(run(posts(last, port), port, teller, peak["connections"], calm))
         stored = Transfer.objects.count() - before
         bound = signatures.higher(bound, signatures.measure(0.5, 3))
         accepted = sum(one["accepted"] for one in runs)

@@ -125,7 +125,7 @@ class Direct:
 
     def note_result(self, client: str, result: Result) -> None:
         """Remember a client whose request was refused for its signatures."""
-        if isinstance(result, Refusal) and result.code.startswith("INVALID_") and "SIGNATURE" in result.code:
+        if isinstance(result, Refusal) and result.code.endswith("_SIGNATURE"):
             self._doubted.take(client)
 
     def server_lines(self, headers: Headers) -> bytes:

@@ -151,7 +151,7 @@ def test_a_library_that_is_wrong_is_refused(tmp_path: Path, text: str, sentence:
 
 
 def test_a_library_that_signs_wrongly_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = iter([True, *[False], True, *2 * [False], *2 * [True, *3 * [False]]])
+    answers = iter([True, False, True, False, False, *2 * [True, False, False, False]])
     monkeypatch.setattr(Batch, "holds", lambda _batch: next(answers))
     with pytest.raises(BuildError, match="makes wrong signatures"):
         check(compiled(tmp_path, f"{SIGNS_NOTHING} int nocust_are_valid(void) {{ return 1; }}"))
