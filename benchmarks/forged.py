@@ -4,8 +4,8 @@
 
 First without, then for each number of wallets with forged transfers, `--rate` of them a second in all, each in the
 name of the next of so many wallets, until the others are done; all from one address, which is another one for each
-number. A forged one is refused only once its batch is decided, since all signatures of a batch are verified together;
-then it goes the general way to its answer.
+number. A forged one is refused only once its batch is decided, since all signatures of a batch are verified
+together; then it goes the general way to its answer.
 """
 
 from __future__ import annotations
